@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "base/xml.hpp"
+
+#include <libxml/parser.h>
+
+namespace vz::xml {
+
+namespace {
+
+const xmlChar* toXml(const char* text) {
+    return reinterpret_cast<const xmlChar*>(text);
+}
+
+std::string take(xmlChar* text) {
+    if (!text)
+        return {};
+    std::string out(reinterpret_cast<const char*>(text));
+    xmlFree(text);
+    return out;
+}
+
+struct FreeBuffer {
+    void operator()(xmlBuffer* buffer) const { xmlBufferFree(buffer); }
+};
+using Buffer = std::unique_ptr<xmlBuffer, FreeBuffer>;
+
+std::string content(const Buffer& buffer) {
+    return reinterpret_cast<const char*>(xmlBufferContent(buffer.get()));
+}
+
+struct FreeParser {
+    void operator()(xmlParserCtxt* context) const { xmlFreeParserCtxt(context); }
+};
+
+bool is(const xmlNode* node, std::string_view wanted) {
+    return node->type == XML_ELEMENT_NODE && !node->ns && name(node) == wanted;
+}
+
+} // namespace
+
+Result<Doc> parse(const std::string& text) {
+    std::unique_ptr<xmlParserCtxt, FreeParser> context(xmlNewParserCtxt());
+    if (!context)
+        return fail(ErrorCode::NoMemory, "no memory for an XML parser");
+    constexpr int options = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_NOBLANKS;
+    Doc doc(xmlCtxtReadMemory(context.get(), text.data(), static_cast<int>(text.size()), nullptr, nullptr,
+                              options));
+    if (doc && xmlDocGetRootElement(doc.get()))
+        return doc;
+    const xmlError* error = xmlCtxtGetLastError(context.get());
+    return fail(ErrorCode::XmlError, "the XML cannot be parsed: line ", error ? error->line : 0, ": ",
+                trim(error && error->message ? error->message : "empty document"));
+}
+
+std::string format(xmlDoc* doc) {
+    return format(doc, xmlDocGetRootElement(doc));
+}
+
+std::string format(xmlDoc* doc, xmlNode* element) {
+    Buffer buffer(xmlBufferCreate());
+    xmlNodeDump(buffer.get(), doc, element, 0, 1);
+    return content(buffer) + "\n";
+}
+
+xmlNode* root(const Doc& doc) {
+    return xmlDocGetRootElement(doc.get());
+}
+
+xmlNode* child(xmlNode* parent, std::string_view wanted) {
+    for (auto* node = parent ? parent->children : nullptr; node; node = node->next) {
+        if (is(node, wanted))
+            return node;
+    }
+    return nullptr;
+}
+
+std::vector<xmlNode*> children(xmlNode* parent, std::string_view wanted) {
+    std::vector<xmlNode*> found;
+    for (auto* node = parent ? parent->children : nullptr; node; node = node->next) {
+        if (wanted.empty() ? node->type == XML_ELEMENT_NODE : is(node, wanted))
+            found.push_back(node);
+    }
+    return found;
+}
+
+xmlNode* path(xmlNode* from, std::initializer_list<std::string_view> names) {
+    for (auto step : names)
+        from = child(from, step);
+    return from;
+}
+
+std::string_view name(const xmlNode* element) {
+    return reinterpret_cast<const char*>(element->name);
+}
+
+std::string attribute(xmlNode* element, const char* wanted) {
+    return element ? take(xmlGetNoNsProp(element, toXml(wanted))) : std::string();
+}
+
+bool hasAttribute(xmlNode* element, const char* wanted) {
+    return element && xmlHasNsProp(element, toXml(wanted), nullptr);
+}
+
+void setAttribute(xmlNode* element, const char* wanted, const std::string& value) {
+    xmlSetProp(element, toXml(wanted), toXml(value.c_str()));
+}
+
+std::string text(xmlNode* element) {
+    return element ? take(xmlNodeGetContent(element)) : std::string();
+}
+
+void setText(xmlNode* element, const std::string& value) {
+    xmlNodeSetContent(element, nullptr);
+    xmlNodeAddContent(element, toXml(value.c_str()));
+}
+
+xmlNode* addChild(xmlNode* parent, const char* wanted) {
+    return xmlNewChild(parent, nullptr, toXml(wanted), nullptr);
+}
+
+void remove(xmlNode* node) {
+    xmlUnlinkNode(node);
+    xmlFreeNode(node);
+}
+
+std::string escape(std::string_view text) {
+    std::string out;
+    for (char c : text) {
+        switch (c) {
+        case '<':
+            out += "&lt;";
+            break;
+        case '>':
+            out += "&gt;";
+            break;
+        case '&':
+            out += "&amp;";
+            break;
+        case '"':
+            out += "&quot;";
+            break;
+        case '\'':
+            out += "&apos;";
+            break;
+        default:
+            out += c;
+        }
+    }
+    return out;
+}
+
+} // namespace vz::xml

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "base/result.hpp"
+#include "ct/launch_spec.hpp"
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+/**
+ * Control groups of containers on cgroup v1, hybrid and v2 hosts behind one interface. Per hierarchy there is
+ * UNIT/ct (limits, owned by root) with UNIT/ct/payload (delegated to the container, the root of its cgroup
+ * namespace), and, in the hierarchy that systemd (or nobody) uses to track processes, UNIT/supervisor.
+ * UNIT is PARTITION/vz-NAME on plain hosts and a delegated scope in PARTITION's slice under systemd.
+ */
+namespace vz::ct {
+
+/** What the host offers; probed once. */
+struct CgroupHost {
+    enum class Layout : uint8_t { V1, Hybrid, V2 };
+    struct Hierarchy {
+        std::string mountPoint; ///< "/sys/fs/cgroup/memory"
+        std::vector<std::string>
+            controllers; ///< {"memory"}, {"cpu","cpuacct"}, {"name=systemd"}; v2: those it has
+        bool v2 = false;
+    };
+    Layout layout = Layout::V1;
+    std::vector<Hierarchy> hierarchies;
+    bool systemd = false; ///< systemd is PID 1: groups come as scopes over D-Bus
+
+    /** Reads /proc/self/mountinfo and /proc/cgroups (or the files given, for tests). */
+    static Result<CgroupHost> probe();
+    static Result<CgroupHost> probe(std::string_view mountInfo, bool systemd);
+    bool has(std::string_view controller) const;
+};
+
+struct CpuTime {
+    uint64_t totalNs = 0;
+    uint64_t userNs = 0;
+    uint64_t systemNs = 0;
+};
+
+struct MemoryUse {
+    uint64_t used = 0;  ///< bytes charged
+    uint64_t cache = 0; ///< bytes of page cache in it
+    uint64_t swap = 0;  ///< bytes
+    uint64_t majorFaults = 0;
+    uint64_t minorFaults = 0;
+    uint64_t swapIn = 0; ///< bytes, 0 where the kernel does not tell
+    uint64_t swapOut = 0;
+};
+
+struct BlockUse {
+    uint64_t readBytes = 0, writeBytes = 0, readOps = 0, writeOps = 0;
+};
+
+/** A device rule of the allow-list. major/minor -1 = any. */
+struct DeviceRule {
+    char type = 'c'; ///< 'c', 'b' or 'a'
+    int64_t major = -1;
+    int64_t minor = -1;
+    std::string access = "rwm";
+};
+
+/** Limits that the start of a container sets. Absent = left at the kernel's default. */
+struct CgroupLimits {
+    std::optional<uint64_t> memoryBytes; ///< hard limit
+    std::optional<uint64_t> memorySoftBytes;
+    std::optional<uint64_t> memorySwapBytes; ///< RAM + swap together
+    std::optional<uint64_t> cpuShares; ///< v1 unit 2...262144 (raw weight on v2, as libvirt's schedinfo)
+    std::optional<int64_t> cpuQuotaUs;
+    std::optional<uint64_t> cpuPeriodUs;
+    std::optional<std::string> cpusetCpus;
+    std::optional<std::string> cpusetMems;
+    std::optional<uint64_t> pids;
+    std::vector<DeviceRule> devices; ///< complete allow-list (everything else is denied)
+};
+
+class Cgroup {
+public:
+    struct Config {
+        std::string name;      ///< container name, made safe for a path by create()
+        std::string partition; ///< "/machine"
+        std::string uuid;
+    };
+
+    /** Makes the groups; leftovers of an earlier container of this name without processes are removed first
+     *  (ResourceBusy if processes are in them). @p supervisor: pid that a systemd scope starts with. */
+    static Result<std::unique_ptr<Cgroup>> create(const CgroupHost& host, const Config& config,
+                                                  pid_t supervisor);
+    /** Finds the groups of a running container again from what save() returned. */
+    static Result<std::unique_ptr<Cgroup>> open(const CgroupHost& host, const std::string& saved);
+    /** Removes groups of dead containers from what save() returned; kills what still runs in them. */
+    static Result<void> removeLeftovers(const CgroupHost& host, const std::string& saved);
+
+    virtual ~Cgroup() = default;
+    virtual std::string save() const = 0;
+
+    virtual std::vector<std::string> supervisorDirs() const = 0;
+    virtual std::vector<std::string> payloadDirs() const = 0;
+    virtual std::string view() const = 0; ///< LaunchSpec::cgroupView
+
+    /** Hands the payload groups to the container's root (folder, cgroup.procs, tasks, threads,
+     * subtree_control). */
+    virtual Result<void> delegate(uint32_t uid, uint32_t gid) = 0;
+    virtual Result<void> apply(const CgroupLimits& limits) = 0;
+    virtual Result<void> allowDevice(const DeviceRule& rule) = 0;
+    virtual Result<void> denyDevice(const DeviceRule& rule) = 0;
+
+    /** Freezes or thaws everything inside, and waits until it is so. */
+    virtual Result<void> freeze(bool frozen, std::chrono::milliseconds limit = std::chrono::seconds(10)) = 0;
+    virtual Result<bool> frozen() const = 0;
+    virtual Result<std::vector<pid_t>> processes() const = 0; ///< host pids, all sub-groups included
+
+    virtual Result<CpuTime> cpuTime() const = 0;
+    virtual Result<MemoryUse> memory() const = 0;
+    virtual Result<BlockUse> block() const = 0;
+
+    /** Removes all groups, sub-groups included, in every hierarchy; waits for zombies to go. */
+    virtual Result<void> remove() = 0;
+};
+
+} // namespace vz::ct

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "base/reactor.hpp"
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+#include "ct/launch_spec.hpp"
+
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace vz::ct {
+
+/** Why a container is no longer running. */
+enum class StopReason : uint8_t {
+    Shutdown,  ///< its init powered off or ended by itself
+    Destroyed, ///< we killed it on request
+    Crashed,   ///< its init was killed or failed, or the supervisor is gone
+};
+
+/** News from a supervisor; called on the reactor thread, never under a lock of Container. */
+struct Observer {
+    /** Init was started again (reboot): it has a new host pid. */
+    std::function<void(pid_t init)> rebooted;
+    /** Init has ended and onPoweroff/onReboot/onCrash = Preserve keeps the supervisor; nothing runs inside.
+     */
+    std::function<void(StopReason)> preserved;
+    /** The container is gone: nothing of it runs any more. Called once. Cgroups and the run folder remain. */
+    std::function<void(StopReason)> stopped;
+};
+
+/** Handles into a running container's namespaces, for setns(2). */
+struct Namespaces {
+    std::vector<UniqueFd>
+        fds; ///< order: user (if any), ipc, uts, net, pid, cgroup?, mnt as virProcessGetNamespaces
+};
+
+/**
+ * The daemon's side of one running container: talks to its vz-supervisor on a local socket.
+ * Thread-safe. The container keeps running when this object ends.
+ */
+class Container {
+public:
+    /** What start needs besides the description. */
+    struct StartOptions {
+        std::string supervisorPath; ///< absolute path of vz-supervisor
+        /** Called when the supervisor process exists and before it does anything, with its host pid:
+         *  makes the cgroups (under systemd: the scope) and may fill spec.supervisorCgroups / payloadCgroups.
+         */
+        std::function<Result<void>(pid_t supervisor, LaunchSpec& spec)> prepare;
+        /** Called when the network namespace exists and before init runs: @p netns is a handle to it. */
+        std::function<Result<void>(int netns)> network;
+        /** Called when init is held just before exec (the pid is its host pid): a paused start freezes here.
+         */
+        std::function<Result<void>(pid_t init)> beforeInit;
+        std::chrono::milliseconds limit = std::chrono::seconds(30);
+    };
+
+    /** Starts a container; returns when its init was executed (or is frozen just before). On failure nothing
+     *  of it runs, and the error is the supervisor's own ("cannot mount X: ..."). */
+    static Result<std::shared_ptr<Container>> start(Reactor& reactor, LaunchSpec spec,
+                                                    const StartOptions& options, Observer observer);
+
+    /** Finds a running container again through @p runDir; NoDomain if no supervisor is there (any more). */
+    static Result<std::shared_ptr<Container>> adopt(Reactor& reactor, const std::string& runDir,
+                                                    Observer observer);
+
+    /** How a container that is gone ended, from the record in its run folder; Crashed if it left none. */
+    static StopReason lastEnd(const std::string& runDir);
+
+    virtual ~Container() = default;
+
+    virtual pid_t init() const = 0;       ///< host pid of init; changes at reboot
+    virtual pid_t supervisor() const = 0; ///< host pid of the supervisor
+    virtual unsigned boots() const = 0;   ///< number of starts by this supervisor, 1 = never rebooted
+    /** Host pty path of console @p index ("/dev/pts/7"). */
+    virtual std::string consolePath(size_t index) const = 0;
+
+    /** One end of a byte stream to a console. ResourceBusy if someone is connected and not @p force. */
+    virtual Result<UniqueFd> openConsole(size_t index, bool force) = 0;
+
+    /** Sends a signal to init (host pidfd, no race with pid reuse). */
+    virtual Result<void> signalInit(int signal) = 0;
+    /** Announces that the next end of init is wanted: as a stop (false) or a reboot (true), whatever its exit
+     * status. */
+    virtual Result<void> expectEnd(bool reboot) = 0;
+    /** Kills the container and waits until it is gone (stopped() is called with Destroyed). */
+    virtual Result<void> kill(std::chrono::milliseconds limit) = 0;
+    /** Kills init and starts it again (virDomainReset). */
+    virtual Result<void> reset() = 0;
+
+    virtual Result<void> setEndActions(EndAction onPoweroff, EndAction onReboot, EndAction onCrash) = 0;
+
+    /** Mounts into the running container (hotplug); survives its reboots. */
+    virtual Result<void> attachMount(const Mount& mount) = 0;
+    virtual Result<void> detachMount(const std::string& target) = 0;
+    virtual Result<void> attachDevice(const DeviceNode& device) = 0;
+    virtual Result<void> detachDevice(const std::string& path) = 0;
+
+    /** A handle to the container's network namespace. */
+    virtual Result<UniqueFd> networkNamespace() = 0;
+    virtual Result<Namespaces> namespaces() = 0;
+};
+
+} // namespace vz::ct

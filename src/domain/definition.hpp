@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "ct/launch_spec.hpp"
+#include "ct/network.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+/** The typed domain model, read from libvirt's canonical domain XML. Sizes in bytes unless a name says KiB.
+ */
+namespace vz::domain {
+
+enum class GuestType : uint8_t { Container, Machine }; ///< <os><type> exe / hvm
+
+struct Filesystem {
+    enum class Type : uint8_t { Mount, Bind, Ram, Block, File, Template, Volume };
+    Type type = Type::Mount;
+    std::string source; ///< folder, file, device, template name, or "pool/volume"
+    std::string target;
+    bool readOnly = false;
+    uint64_t ramBytes = 0; ///< Ram
+    std::string driverType, driverFormat;
+    std::string alias;
+};
+
+struct Interface {
+    std::string type; ///< "bridge", "ethernet", "network", ...
+    std::string mac;
+    std::string bridge;
+    std::string network;
+    std::string targetDev; ///< host-side name
+    std::string guestDev;  ///< <guest dev=>
+    bool linkUp = true;
+    unsigned mtu = 0;
+    std::vector<ct::IpAddress> addresses;
+    std::vector<ct::IpRoute> routes;
+    std::string alias;
+};
+
+struct Console {
+    std::string sourceType; ///< "pty" (others are refused)
+    std::string ptyPath;    ///< live only
+    std::string logFile;
+    bool logAppend = false;
+    std::string alias;
+};
+
+struct HostDevice {
+    enum class Type : uint8_t { Character, Block, Network };
+    Type type = Type::Character;
+    std::string path;   ///< host path of the device (<char>, <block>) or interface name
+    std::string target; ///< path inside; the same as path in libvirt's format
+    std::string alias;
+};
+
+struct SecurityLabel {
+    std::string model, type, label; ///< as in <seclabel>
+};
+
+/** The driver's own settings, from <vz:container>. Further groups (ubc, cpu, io, ...) belong to later
+ * features. */
+struct Extension {
+    std::optional<bool> nesting; ///< <vz:features><vz:nesting state='on'/>: user namespaces inside
+    std::optional<bool> fuse;    ///< /dev/fuse inside
+    std::optional<bool> noNewPrivileges;
+    std::optional<bool> seccomp;       ///< state='off' drops the filter
+    std::optional<bool> userNamespace; ///< state='off': privileged container, on explicit request only
+};
+
+struct Definition {
+    std::string name;
+    std::string uuid;
+    std::string virtType; ///< "vz" or "parallels", as it was defined
+    GuestType guestType = GuestType::Container;
+    std::string arch;
+    std::string title, description;
+    uint64_t maxMemoryKiB = 0; ///< <memory>
+    uint64_t memoryKiB = 0;    ///< <currentMemory>
+    unsigned maxVcpus = 1, vcpus = 1;
+
+    std::string init; ///< "/sbin/init" if the XML names none
+    std::vector<std::string> initArgs;
+    std::vector<std::string> initEnv; ///< NAME=VALUE
+    std::string initDir, initUser, initGroup;
+
+    std::vector<ct::IdRange> uidMap, gidMap; ///< explicit <idmap>; empty = allocated automatically
+    ct::EndAction onPoweroff = ct::EndAction::Destroy;
+    ct::EndAction onReboot = ct::EndAction::Restart;
+    ct::EndAction onCrash = ct::EndAction::Destroy;
+
+    std::string partition; ///< <resource><partition>, empty = default
+    std::optional<uint64_t> hardLimitKiB, softLimitKiB, swapHardLimitKiB; ///< <memtune>
+    std::optional<uint64_t> cpuShares, cpuPeriod;                         ///< <cputune>
+    std::optional<int64_t> cpuQuota;
+    std::string vcpuCpuset;
+    std::string capabilitiesPolicy; ///< <features><capabilities policy=>, empty = default
+    std::vector<std::pair<std::string, bool>> capabilities; ///< name, state
+    bool privateNetwork = true; ///< <features><privnet/> or any <interface>; see validate.cpp for the default
+
+    std::vector<Filesystem> filesystems;
+    std::vector<Interface> interfaces;
+    std::vector<Console> consoles;
+    std::vector<HostDevice> hostDevices;
+    std::optional<SecurityLabel> label;
+    Extension extension;
+
+    /** The filesystem whose target is "/", or null. */
+    const Filesystem* root() const;
+};
+
+} // namespace vz::domain

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "base/result.hpp"
+
+#include <string>
+#include <vector>
+
+namespace vz::domain {
+
+/** Folders of the driver; moved as a whole for tests through vz.conf or the daemon's root. */
+struct Paths {
+    std::string config = "/etc/libvirt/vz";  ///< NAME.xml, autostart/NAME.xml
+    std::string run = "/run/libvirt/vz";     ///< UUID/ of running containers
+    std::string lib = "/var/lib/libvirt/vz"; ///< id ranges
+    std::string log = "/var/log/libvirt/vz"; ///< NAME-console.log only if asked for
+};
+
+/** Persistent configs on disk. Every change is atomic; the comment libvirt puts on top is there too. Not
+ * thread-safe per name. */
+class Store {
+public:
+    explicit Store(std::string configDir) : dir_(std::move(configDir)) {}
+
+    Result<void> save(const std::string& name, const std::string& xml);
+    Result<void> remove(const std::string& name); ///< config and autostart link
+    /** Renames config and autostart link so that a crash leaves exactly one of the two names. */
+    Result<void> rename(const std::string& from, const std::string& to, const std::string& xml);
+    Result<void> setAutostart(const std::string& name, bool on);
+    bool autostart(const std::string& name) const;
+
+    struct Entry {
+        std::string name;
+        std::string xml;
+    };
+    /** All configs; unreadable ones are logged and left alone. */
+    Result<std::vector<Entry>> load() const;
+
+private:
+    std::string dir_;
+};
+
+/** Runtime state of one running domain, RUN/UUID/state.xml: survives the daemon. */
+struct RuntimeState {
+    std::string liveXml; ///< with extension and live parts
+    std::string cgroup;  ///< ct::Cgroup::save()
+    bool persistent = true;
+    bool paused = false;
+    int reason = 0; ///< virDomain*Reason of the present state
+    unsigned boots = 1;
+    std::vector<std::string> hostInterfaces; ///< host ends to remove if they are left over
+};
+Result<void> saveState(const std::string& runDir, const RuntimeState& state);
+Result<RuntimeState> loadState(const std::string& runDir);
+
+} // namespace vz::domain

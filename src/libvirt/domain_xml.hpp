@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "base/result.hpp"
+
+#include <memory>
+#include <string>
+
+/** Domain XML through libvirt's own parser, as opaque handles. */
+namespace vz::abi {
+
+/** A parsed virDomainDef; opaque, immutable, shareable between threads. */
+class DomainDef {
+public:
+    ~DomainDef();
+    DomainDef(const DomainDef&) = delete;
+    DomainDef& operator=(const DomainDef&) = delete;
+    void* get() const { return def_; }
+
+private:
+    friend class DomainXml;
+    explicit DomainDef(void* def) : def_(def) {}
+    void* def_;
+};
+
+struct Canonical {
+    std::shared_ptr<const DomainDef> def;
+    std::string
+        xml; ///< libvirt's own formatting of it: defaults filled in, UUID and MACs there, secrets included
+};
+
+class DomainXml {
+public:
+    static Result<std::unique_ptr<DomainXml>> create();
+    ~DomainXml();
+
+    /**
+     * Parses and formats again. @p validate also checks against libvirt's RELAX NG schema
+     * (VIR_ERR_XML_INVALID_SCHEMA).
+     * @p live keeps aliases, pty paths and other live-only parts (else they are dropped). Errors are
+     * libvirt's own. Thread-safe.
+     */
+    Result<Canonical> canonical(const std::string& xml, bool validate, bool live) const;
+
+    /** Formats with the secrets left out (VIR_DOMAIN_XML_SECURE not given). */
+    Result<std::string> formatPublic(const DomainDef& def, bool live) const;
+
+private:
+    explicit DomainXml(void* option) : option_(option) {}
+    void* option_;
+};
+
+} // namespace vz::abi

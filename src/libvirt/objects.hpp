@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+
+#include <libvirt/libvirt.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+/** Makers of libvirt's public objects, events, streams and access checks. */
+namespace vz::abi {
+
+/** New reference to a domain object on @p conn (virDomainFree by its receiver). @p uuid: 16 bytes; id -1 if
+ * inactive. */
+Result<virDomainPtr> makeDomain(virConnectPtr conn, const std::string& name, const unsigned char* uuid,
+                                int id);
+
+/** Text <-> 16 bytes. */
+Result<std::string> uuidText(const unsigned char* uuid);
+Result<void> uuidBytes(const std::string& text, unsigned char* uuid);
+std::string newUuid();
+/** Unique id of this host (host_uuid of libvirtd.conf or DMI). */
+std::string hostUuid();
+/** Name of the driver to which a connection belongs ("vz"); connections compare by pointer otherwise. */
+
+/** The event hub of one driver: hands events to the clients that registered. Thread-safe. */
+class Events {
+public:
+    static Result<std::unique_ptr<Events>> create();
+    ~Events();
+
+    /** virConnectDomainEventRegister and ...RegisterAny; as the slot functions return: id or count, -1
+     * reported. */
+    int registerClassic(virConnectPtr conn, virConnectDomainEventCallback cb, void* opaque,
+                        virFreeCallback ff);
+    int deregisterClassic(virConnectPtr conn, virConnectDomainEventCallback cb);
+    int registerAny(virConnectPtr conn, virDomainPtr dom, int eventId,
+                    virConnectDomainEventGenericCallback cb, void* opaque, virFreeCallback ff);
+    int deregisterAny(virConnectPtr conn, int callbackId);
+
+    /** What an event is about. */
+    struct Subject {
+        int id;
+        std::string name;
+        unsigned char uuid[16];
+    };
+    void lifecycle(const Subject& subject, int type, int detail);
+    void reboot(const Subject& subject);
+    void metadataChange(const Subject& subject, int type, const char* uri);
+    void deviceAdded(const Subject& subject, const std::string& alias);
+    void deviceRemoved(const Subject& subject, const std::string& alias);
+    void deviceRemovalFailed(const Subject& subject, const std::string& alias);
+    void balloonChange(const Subject& subject, unsigned long long actualKiB);
+    void controlError(const Subject& subject);
+
+private:
+    explicit Events(void* state) : state_(state) {}
+    void* state_;
+};
+
+/** Joins a client's stream to our end of a byte stream (console). Takes @p fd. @p closed runs once when it
+ * ends. */
+Result<void> joinStream(virStreamPtr stream, UniqueFd fd, std::function<void()> closed);
+
+/**
+ * Access control, as the stock drivers do it: where libvirtd runs with access_drivers, asks for @p permission
+ * ("getattr", "read", "write", "start", "init-control", ... as virsh polkit actions name them).
+ * Denied: AccessDenied. @p def is the domain's parsed XML (DomainDef::get()).
+ */
+Result<void> checkConnectAccess(virConnectPtr conn, const char* permission);
+Result<void> checkDomainAccess(virConnectPtr conn, const void* def, const char* permission);
+/** The same as a filter for listings: false instead of an error. */
+bool mayAccessDomain(virConnectPtr conn, const void* def, const char* permission);
+bool mayAccessConnect(virConnectPtr conn, const char* permission);
+
+} // namespace vz::abi
