@@ -24,7 +24,6 @@ Result<void> uuidBytes(const std::string& text, unsigned char* uuid);
 std::string newUuid();
 /** Unique id of this host (host_uuid of libvirtd.conf or DMI). */
 std::string hostUuid();
-/** Name of the driver to which a connection belongs ("vz"); connections compare by pointer otherwise. */
 
 /** The event hub of one driver: hands events to the clients that registered. Thread-safe. */
 class Events {
@@ -32,8 +31,8 @@ public:
     static Result<std::unique_ptr<Events>> create();
     ~Events();
 
-    /** virConnectDomainEventRegister and ...RegisterAny; as the slot functions return: id or count, -1
-     * reported. */
+    /** virConnectDomainEventRegister and ...RegisterAny; return what the slots return: 0 (classic) or the
+     * callback's id (any), -1 with the error reported. */
     int registerClassic(virConnectPtr conn, virConnectDomainEventCallback cb, void* opaque,
                         virFreeCallback ff);
     int deregisterClassic(virConnectPtr conn, virConnectDomainEventCallback cb);
@@ -57,12 +56,16 @@ public:
     void controlError(const Subject& subject);
 
 private:
-    explicit Events(void* state) : state_(state) {}
-    void* state_;
+    struct State;
+    explicit Events(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
 };
 
-/** Joins a client's stream to our end of a byte stream (console). Takes @p fd. @p closed runs once when it
- * ends. */
+/**
+ * Joins a client's stream to our end of a byte stream (console). Takes @p fd. @p closed runs once when it
+ * ends (finished, aborted, or the client gone), in libvirt's thread with the stream locked: it must be short
+ * and must not call the stream.
+ */
 Result<void> joinStream(virStreamPtr stream, UniqueFd fd, std::function<void()> closed);
 
 /**

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "libvirt/domain_xml.hpp"
+
+#include "libvirt/driver_table.hpp"
+#include "libvirt/private.hpp"
+
+#include <cstdlib>
+
+namespace vz::abi {
+
+namespace {
+
+Result<std::string> format(void* def, void* option, unsigned publicFlags) {
+    char* text = priv::virDomainDefFormat(def, option, priv::virDomainDefFormatConvertXMLFlags(publicFlags));
+    if (!text)
+        return lastError("libvirt could not format the domain XML");
+    std::string xml(text);
+    std::free(text);
+    return xml;
+}
+
+/** Live-only parts are formatted exactly where they were parsed. */
+unsigned formatFlags(bool live, bool secure) {
+    return (live ? 0u : static_cast<unsigned>(VIR_DOMAIN_XML_INACTIVE)) |
+           (secure ? static_cast<unsigned>(VIR_DOMAIN_XML_SECURE) : 0u);
+}
+
+} // namespace
+
+DomainDef::~DomainDef() {
+    priv::virDomainDefFree(def_);
+}
+
+Result<std::unique_ptr<DomainXml>> DomainXml::create() {
+    // No callbacks of our own: all settings of a container are in the text, and libvirt's checks are enough.
+    void* option = priv::virDomainXMLOptionNew(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
+    if (!option)
+        return lastError("libvirt could not make a domain XML parser");
+    return std::unique_ptr<DomainXml>(new DomainXml(option));
+}
+
+DomainXml::~DomainXml() {
+    priv::virObjectUnref(option_);
+}
+
+Result<Canonical> DomainXml::canonical(const std::string& xml, bool validate, bool live) const {
+    unsigned flags = (live ? 0u : priv::kParseInactive) | (validate ? priv::kParseValidateSchema : 0u);
+    void* parsed = priv::virDomainDefParseString(xml.c_str(), option_, nullptr, flags);
+    if (!parsed)
+        return lastError("libvirt could not parse the domain XML");
+    std::shared_ptr<const DomainDef> def(new DomainDef(parsed));
+    VZ_TRY(auto text, format(parsed, option_, formatFlags(live, true)));
+    return Canonical{std::move(def), std::move(text)};
+}
+
+Result<std::string> DomainXml::formatPublic(const DomainDef& def, bool live) const {
+    return format(def.get(), option_, formatFlags(live, false));
+}
+
+} // namespace vz::abi

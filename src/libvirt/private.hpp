@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
+
+#include <cstddef>
+#include <cstdint>
+
+/**
+ * The functions and structures of libvirt.so that have no public header. Internal to src/libvirt: nothing
+ * else includes this file. All functions carry the symbol version LIBVIRT_PRIVATE_<version>, so a driver
+ * built for one libvirt does not load into another. Where each prototype is proven is told in
+ * docs/libvirt-abi.md; the tests in tests/unit/libvirt call every one of them.
+ */
+namespace vz::abi::priv {
+
+/** virConnectDriver. The structure is read by libvirt for the life of the process. */
+struct ConnectDriver {
+    bool localOnly;
+    bool remoteOnly;
+    bool embeddable;
+    const char** uriSchemes; ///< ends with null
+    void* hypervisor;
+    void* interface;
+    void* network;
+    void* nodeDevice;
+    void* nwfilter;
+    void* secret;
+    void* storage;
+};
+static_assert(offsetof(ConnectDriver, hypervisor) == 16 && sizeof(ConnectDriver) == 72);
+
+using Inhibit = void (*)(bool on, void* opaque);
+
+/** virStateDriver. */
+struct StateDriver {
+    const char* name;
+    bool initialized; ///< libvirt's own
+    int (*initialize)(bool, const char*, bool, Inhibit, void*);
+    int (*cleanup)();
+    int (*reload)();
+    int (*stop)();
+    int (*shutdownPrepare)();
+    int (*shutdownWait)();
+};
+static_assert(sizeof(StateDriver) == 64);
+
+/** virLogSource: libvirt caches the priority of a source in it. The last field is room for older versions. */
+struct LogSource {
+    const char* name;
+    unsigned priority;
+    unsigned serial;
+    unsigned flags;
+};
+
+/** virBuffer is a pointer and an int; the rest is room to spare. Starts as zeros. */
+struct Buffer {
+    alignas(16) unsigned char bytes[64];
+};
+
+/** Bits of virDomainDefParseFlags, found by what the parser does (tests/unit/libvirt/domain_xml_test.cpp). */
+constexpr unsigned kParseInactive = 1u << 0;
+constexpr unsigned kParseValidateSchema = 1u << 8;
+
+/** virLogPriority. */
+enum class LogPriority : int { Debug = 1, Info, Warning, Error };
+
+extern "C" {
+
+int virRegisterConnectDriver(ConnectDriver* driver, bool setSharedDrivers);
+int virRegisterStateDriver(StateDriver* driver);
+
+void virRaiseErrorFull(const char* file, const char* function, size_t line, int domain, int code, int level,
+                       const char* str1, const char* str2, const char* str3, int int1, int int2,
+                       const char* format, ...) __attribute__((format(printf, 12, 13)));
+void virLogMessage(LogSource* source, int priority, const char* file, int line, const char* function,
+                   void* metadata, const char* format, ...) __attribute__((format(printf, 7, 8)));
+
+void* virDomainXMLOptionNew(void* config, void* privateData, void* xmlNamespace, void* abiStability,
+                            void* saveCookie, void* jobConfig);
+void* virDomainDefParseString(const char* xml, void* option, void* parseOpaque, unsigned flags);
+char* virDomainDefFormat(void* def, void* option, unsigned flags);
+unsigned virDomainDefFormatConvertXMLFlags(unsigned publicFlags);
+void virDomainDefFree(void* def);
+void virObjectUnref(void* object);
+
+virConnectPtr virGetConnect();
+virDomainPtr virGetDomain(virConnectPtr conn, const char* name, const unsigned char* uuid, int id);
+const char* virUUIDFormat(const unsigned char* uuid, char* text);
+int virUUIDParse(const char* text, unsigned char* uuid);
+int virUUIDGenerate(unsigned char* uuid);
+int virGetHostUUID(unsigned char* uuid);
+
+void* virObjectEventStateNew();
+int virDomainEventStateRegister(virConnectPtr conn, void* state, virConnectDomainEventCallback callback,
+                                void* opaque, virFreeCallback freeOpaque);
+int virDomainEventStateDeregister(virConnectPtr conn, void* state, virConnectDomainEventCallback callback);
+int virDomainEventStateRegisterID(virConnectPtr conn, void* state, virDomainPtr dom, int eventId,
+                                  virConnectDomainEventGenericCallback callback, void* opaque,
+                                  virFreeCallback freeOpaque, int* callbackId);
+int virObjectEventStateDeregisterID(virConnectPtr conn, void* state, int callbackId, bool freeOpaque);
+void virObjectEventStateQueue(void* state, void* event);
+void* virDomainEventLifecycleNew(int id, const char* name, const unsigned char* uuid, int type, int detail);
+void* virDomainEventRebootNew(int id, const char* name, const unsigned char* uuid);
+void* virDomainEventMetadataChangeNewFromDom(virDomainPtr dom, int type, const char* uri);
+void* virDomainEventDeviceAddedNewFromDom(virDomainPtr dom, const char* alias);
+void* virDomainEventDeviceRemovedNewFromDom(virDomainPtr dom, const char* alias);
+void* virDomainEventDeviceRemovalFailedNewFromDom(virDomainPtr dom, const char* alias);
+void* virDomainEventBalloonChangeNewFromDom(virDomainPtr dom, unsigned long long actual);
+void* virDomainEventControlErrorNewFromDom(virDomainPtr dom);
+
+int virFDStreamOpen(virStreamPtr stream, int fd);
+int virFDStreamSetInternalCloseCb(virStreamPtr stream, void (*callback)(virStreamPtr, void*), void* opaque,
+                                  void (*freeOpaque)(void*));
+
+void* virAccessManagerGetDefault();
+int virAccessManagerCheckConnect(void* manager, const char* driver, int permission);
+int virAccessManagerCheckDomain(void* manager, const char* driver, const void* def, int permission);
+int virAccessPermConnectTypeFromString(const char* name);
+int virAccessPermDomainTypeFromString(const char* name);
+
+int virCapabilitiesGetNodeInfo(virNodeInfoPtr info);
+int virHostCPUGetMap(unsigned char** map, unsigned* online, unsigned flags);
+int virHostCPUGetStats(int cpu, virNodeCPUStatsPtr params, int* count, unsigned flags);
+int virHostMemGetStats(int cell, virNodeMemoryStatsPtr params, int* count, unsigned flags);
+int virHostMemGetCellsFree(unsigned long long* free, int startCell, int maxCells);
+int virHostMemGetInfo(unsigned long long* total, unsigned long long* free);
+int virHostMemGetFreePages(unsigned pageCount, unsigned* pages, int startCell, unsigned cellCount,
+                           int lastCell, unsigned long long* counts);
+int virHostMemAllocPages(unsigned pageCount, unsigned* sizes, unsigned long long* counts, int startCell,
+                         unsigned cellCount, int lastCell, bool add);
+int virHostMemGetParameters(virTypedParameterPtr params, int* count, unsigned flags);
+int virHostMemSetParameters(virTypedParameterPtr params, int count, unsigned flags);
+int virNumaGetMaxNode();
+void* virSysinfoRead();
+int virSysinfoFormat(Buffer* buffer, void* sysinfo);
+void virSysinfoDefFree(void* sysinfo);
+char* virBufferContentAndReset(Buffer* buffer);
+char* virGetHostname();
+
+} // extern "C"
+
+} // namespace vz::abi::priv
