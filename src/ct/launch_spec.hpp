@@ -113,6 +113,14 @@ struct LaunchSpec {
 
 /** One text that decode() turns back into the same description. Values may hold any byte. */
 std::string encode(const LaunchSpec& spec);
+/** InvalidArg for a text that is damaged, lacks a field, or has one that this version does not know: a
+ * setting (of security, too) is never passed over. */
 Result<LaunchSpec> decode(std::string_view text);
+
+/** The same for the parts that are sent on their own. */
+std::string encode(const Mount& mount);
+std::string encode(const DeviceNode& device);
+Result<Mount> decodeMount(std::string_view text);
+Result<DeviceNode> decodeDevice(std::string_view text);
 
 } // namespace vz::ct
