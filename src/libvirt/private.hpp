@@ -61,7 +61,7 @@ struct Buffer {
 
 /** Bits of virDomainDefParseFlags, found by what the parser does (tests/unit/libvirt/domain_xml_test.cpp). */
 constexpr unsigned kParseInactive = 1u << 0;
-constexpr unsigned kParseValidateSchema = 1u << 8;
+constexpr unsigned kParseValidateSchema = 1u << 6;
 
 /** virLogPriority. */
 enum class LogPriority : int { Debug = 1, Info, Warning, Error };
