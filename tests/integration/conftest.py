@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Fixtures of the integration tests: a private daemon per test file, containers, and a leak check per test."""
+
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness import leaks, private_daemon, system_daemon  # noqa: E402
+from harness.guest import Guest  # noqa: E402
+from harness.private_daemon import PrivateDaemon  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="the long loops at full length")
+    parser.addoption("--system", action="store_true",
+                     help="use the libvirtd of this machine (tests marked host only; in a throw-away machine)")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "host: also runs against an installed driver in a machine with systemd")
+    config.addinivalue_line("markers", "leaks_allowed: leaves things behind on purpose")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--system"):
+        chosen = [item for item in items if item.get_closest_marker("host")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+def pytest_sessionstart(session):
+    if os.geteuid() != 0:
+        pytest.exit("the integration tests need root", returncode=77)
+    if not session.config.getoption("--system"):
+        private_daemon.remove_abandoned()
+
+
+@pytest.fixture(scope="session")
+def full(request):
+    """Whether the long loops run at full length."""
+    return request.config.getoption("--full")
+
+
+@pytest.fixture(scope="module")
+def module_daemon(request):
+    """The daemon of this test file, running. Use `daemon`, which also checks for leaks."""
+    kind = system_daemon.SystemDaemon if request.config.getoption("--system") else PrivateDaemon
+    daemon = kind(**getattr(request.module, "DAEMON", {}))
+    try:
+        daemon.start()
+        daemon.virsh("list")
+        warm_up(daemon)
+        yield daemon
+        daemon.check()
+    finally:
+        daemon.close()
+
+
+def warm_up(daemon):
+    """Opens what the daemon opens once and keeps, so that it does not look like a leak of the first test."""
+    guest = Guest(daemon, os.path.join(daemon.folder, "roots"), "warm-up")
+    daemon.virsh("create", guest.file(), check=False)
+    daemon.virsh("list", ro=True)
+    guest.close()
+
+
+@pytest.fixture
+def daemon(module_daemon, request):
+    """The private daemon, running; the test fails if it crashed or if anything is left afterwards."""
+    if not module_daemon.running():
+        module_daemon.start()
+    before = leaks.snapshot(module_daemon)
+    yield module_daemon
+    module_daemon.check()
+    if not module_daemon.running():
+        module_daemon.start()
+    if not request.node.get_closest_marker("leaks_allowed"):
+        leaks.check(module_daemon, before)
+
+
+@pytest.fixture
+def make_guest(daemon, request):
+    """make_guest(name="ct", kind="busybox", ...) -> Guest, undefined; all are removed after the test."""
+    guests = []
+
+    def make(name="ct", **settings):
+        folder = os.path.join(daemon.folder, "roots", request.node.name.replace("/", "-"))
+        guest = Guest(daemon, folder, name, **settings)
+        guests.append(guest)
+        return guest
+
+    yield make
+    if not daemon.running():
+        daemon.start()
+    for guest in guests:
+        guest.close()
+
+
+@pytest.fixture
+def guest(make_guest):
+    """A tiny container, defined and not running."""
+    return make_guest().define()
+
+
+@pytest.fixture
+def running(guest):
+    """A tiny container whose init is ready."""
+    return guest.start().ready()
+
+
+@pytest.fixture
+def conn(daemon):
+    """A read-write connection of the libvirt Python module."""
+    import libvirt  # pylint: disable=import-outside-toplevel
+
+    libvirt.registerErrorHandler(lambda *_: None, None)
+    connection = daemon.connect()
+    yield connection
+    try:
+        connection.close()
+    except libvirt.libvirtError:
+        pass
+
+
+@pytest.fixture
+def events(daemon):
+    """A recorder of domain events on a connection of its own."""
+    from harness.events import Recorder  # pylint: disable=import-outside-toplevel
+
+    recorder = Recorder(daemon)
+    yield recorder
+    recorder.close()

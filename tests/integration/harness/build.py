@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Where the things under test are."""
+
+import glob
+import os
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+BUILD = os.environ.get("VZ_BUILD_DIR", os.path.join(TOP, "build"))
+CACHE = os.environ.get("VZ_CACHE_DIR", os.path.join(TOP, ".cache"))
+
+
+class NotBuilt(RuntimeError):
+    pass
+
+
+def _one(pattern):
+    found = [path for path in glob.glob(os.path.join(BUILD, pattern), recursive=True) if os.path.isfile(path)]
+    if not found:
+        raise NotBuilt(f"no {pattern} under {BUILD}: build the project first (meson setup build && ninja -C build)")
+    return found[0]
+
+
+def shim():
+    """The object that libvirtd loads."""
+    return _one("src/**/libvirt_driver_vz.so")
+
+
+def driver():
+    """The object that the shim opens."""
+    return _one("src/**/vz/libvirt_vz_*.so")
+
+
+def supervisor():
+    return _one("src/**/vz-supervisor")
+
+
+def stock_modules():
+    """The folder of the drivers that the distribution ships."""
+    for folder in glob.glob("/usr/lib*/*/libvirt/connection-driver") + glob.glob(
+        "/usr/lib*/libvirt/connection-driver"
+    ):
+        return folder
+    raise NotBuilt("libvirt's drivers are not installed: run tools/install-deps")
