@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "base/result.hpp"
+#include "driver/host_topology.hpp"
+
+#include <string>
+
+namespace vz::driver {
+
+/** What both capability documents are written from. Plain data; read again for each request is cheap. */
+struct CapabilitiesFacts {
+    std::string hostUuid;      ///< left out if empty
+    std::string arch;          ///< libvirt's name of the host's architecture: "x86_64"
+    std::string emulator;      ///< absolute path of vz-supervisor, the <path> of domain capabilities
+    std::string securityModel; ///< "apparmor", or empty if no model is in force
+    bool iommu = false;
+    bool liveMigration = false;  ///< between hosts, over tcp
+    bool virtualMachines = true; ///< list hvm guests beside exe, and what VMs can have
+    HostTopology topology;
+};
+
+/** What probeCapabilities() is told by those who know; the roots are parameters for tests. */
+struct CapabilitiesProbe {
+    std::string hostUuid;
+    std::string emulator;
+    std::string securityModel;
+    std::string sysRoot = "/sys";
+    std::string procRoot = "/proc";
+};
+
+/** Reads the rest from the running host. Errors as readHostTopology(). */
+Result<CapabilitiesFacts> probeCapabilities(const CapabilitiesProbe& probe);
+
+/**
+ * The document of virConnectGetCapabilities, as libvirt's capability.rng has it except that this schema knows
+ * none of our two domain types. There is no <cpu><model>: naming one would need libvirt's CPU tables, and
+ * OpenStack asks for a baseline CPU as soon as there is one.
+ */
+std::string capabilitiesXml(const CapabilitiesFacts& facts);
+
+/** The largest number of VCPUs a guest may be given: the CPUs online. */
+unsigned maxVcpus(const CapabilitiesFacts& facts);
+
+/**
+ * The document of virConnectGetDomainCapabilities, valid by domaincaps.rng. The first four are what the
+ * client asked for, null for our choice: our emulator, the host's architecture, machine "pc", type "vz" (the
+ * type asked for is the one told). Errors: InvalidArg for a domain type, architecture or machine that we
+ * never have, ConfigUnsupported for an emulator that is not ours.
+ */
+Result<std::string> domainCapabilitiesXml(const char* emulator, const char* arch, const char* machine,
+                                          const char* virtType, const CapabilitiesFacts& facts);
+
+} // namespace vz::driver
