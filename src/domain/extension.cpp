@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "domain/extension.hpp"
+
+#include <libxml/relaxng.h>
+
+#include <cstring>
+
+namespace vz::domain {
+
+namespace {
+
+struct FreeSchema {
+    void operator()(xmlRelaxNG* schema) const { xmlRelaxNGFree(schema); }
+};
+struct FreeSchemaParser {
+    void operator()(xmlRelaxNGParserCtxt* context) const { xmlRelaxNGFreeParserCtxt(context); }
+};
+struct FreeValidator {
+    void operator()(xmlRelaxNGValidCtxt* context) const { xmlRelaxNGFreeValidCtxt(context); }
+};
+
+std::string_view view(const xmlChar* text) {
+    return text ? reinterpret_cast<const char*>(text) : "";
+}
+
+/** The opening tag of an element, for messages. */
+std::string tag(xmlNode* element) {
+    std::string out = cat("<", xml::name(element));
+    for (auto* at = element->properties; at; at = at->next) {
+        auto value = xml::attribute(element, reinterpret_cast<const char*>(at->name));
+        out += cat(" ", view(at->name), "='", value, "'");
+    }
+    return out + ">";
+}
+
+/** Keeps the first complaint; those after it only repeat it for the elements around. */
+void noteFirst(void* context, xmlError* error) {
+    auto* first = static_cast<std::string*>(context);
+    if (!first->empty() || !error->message)
+        return;
+    auto* node = static_cast<xmlNode*>(error->node);
+    *first = trim(error->message);
+    if (node && node->type == XML_ELEMENT_NODE)
+        *first += cat(" (", tag(node), ")");
+}
+
+void ignoreMessage(void*, const char*, ...) {}
+
+struct Switch {
+    std::string_view name;
+    std::optional<bool> Extension::*member;
+};
+constexpr Switch switches[] = {
+    {"nesting", &Extension::nesting},
+    {"fuse", &Extension::fuse},
+    {"no-new-privileges", &Extension::noNewPrivileges},
+    {"seccomp", &Extension::seccomp},
+    {"user-namespace", &Extension::userNamespace},
+};
+
+void print(std::string& out, xmlNode* element, size_t depth) {
+    std::string indent(2 * depth, ' ');
+    out += cat(indent, "<vz:", xml::name(element));
+    if (depth == 1)
+        out += cat(" xmlns:vz='", extensionNamespace, "'");
+    for (auto* at = element->properties; at; at = at->next) {
+        auto value = xml::attribute(element, reinterpret_cast<const char*>(at->name));
+        out += cat(" ", view(at->name), "='", xml::escape(value), "'");
+    }
+    auto inner = xml::children(element);
+    auto text = inner.empty() ? std::string(trim(xml::text(element))) : std::string();
+    if (inner.empty() && text.empty()) {
+        out += "/>\n";
+        return;
+    }
+    out += ">";
+    if (inner.empty()) {
+        out += xml::escape(text);
+    } else {
+        out += "\n";
+        for (auto* node : inner)
+            print(out, node, depth + 1);
+        out += indent;
+    }
+    out += cat("</vz:", xml::name(element), ">\n");
+}
+
+} // namespace
+
+bool isOurs(const xmlNode* element) {
+    return element->ns && view(element->ns->href) == extensionNamespace;
+}
+
+Result<void> checkExtension(xmlNode* element) {
+    std::unique_ptr<xmlRelaxNGParserCtxt, FreeSchemaParser> parser(
+        xmlRelaxNGNewMemParserCtxt(containerSchema, static_cast<int>(std::strlen(containerSchema))));
+    std::unique_ptr<xmlRelaxNG, FreeSchema> schema(parser ? xmlRelaxNGParse(parser.get()) : nullptr);
+    std::unique_ptr<xmlRelaxNGValidCtxt, FreeValidator> validator(
+        schema ? xmlRelaxNGNewValidCtxt(schema.get()) : nullptr);
+    if (!validator)
+        return fail(ErrorCode::InternalError, "the built-in schema of <vz:container> cannot be used");
+
+    xml::Doc doc(xmlNewDoc(reinterpret_cast<const xmlChar*>("1.0")));
+    xmlDocSetRootElement(doc.get(), xmlDocCopyNode(element, doc.get(), 1));
+    std::string first;
+    xmlRelaxNGSetValidErrors(validator.get(), ignoreMessage, ignoreMessage, nullptr);
+    xmlRelaxNGSetValidStructuredErrors(validator.get(), noteFirst, &first);
+    if (xmlRelaxNGValidateDoc(validator.get(), doc.get()) != 0)
+        return fail(ErrorCode::XmlInvalidSchema, "the extension element <vz:container> is not as ",
+                    "vz-container.rng asks: ", first.empty() ? "no details" : first);
+    return {};
+}
+
+Extension readExtension(xmlNode* element) {
+    Extension extension;
+    for (auto* group : xml::children(element)) {
+        if (xml::name(group) != "features")
+            continue;
+        for (auto* feature : xml::children(group)) {
+            for (const auto& known : switches) {
+                if (xml::name(feature) == known.name)
+                    extension.*known.member = xml::attribute(feature, "state") == "on";
+            }
+        }
+    }
+    return extension;
+}
+
+std::string printExtension(xmlNode* element) {
+    std::string out;
+    print(out, element, 1);
+    return out;
+}
+
+} // namespace vz::domain

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "domain/config_data.hpp"
+
+#include "base/xml.hpp"
+
+namespace vz::domain {
+
+namespace {
+
+xmlNode* childOrNew(xmlNode* parent, const char* name) {
+    auto* found = xml::child(parent, name);
+    return found ? found : xml::addChild(parent, name);
+}
+
+/** Devices without an alias get one by their kind and position, as in libvirt's other drivers. */
+void addAliases(xmlNode* devices, const char* element, const char* prefix) {
+    unsigned index = 0;
+    for (auto* device : xml::children(devices, element)) {
+        if (!xml::child(device, "alias"))
+            xml::setAttribute(xml::addChild(device, "alias"), "name", cat(prefix, index));
+        index++;
+    }
+}
+
+/** What a container cannot show while it runs. */
+void removeIdleDevices(xmlNode* devices) {
+    for (const char* name : {"graphics", "video", "input", "audio", "memballoon"}) {
+        for (auto* device : xml::children(devices, name))
+            xml::remove(device);
+    }
+}
+
+void setConsoles(xmlNode* devices, const std::vector<std::string>& paths) {
+    auto consoles = xml::children(devices, "console");
+    for (size_t i = 0; i < consoles.size() && i < paths.size(); i++) {
+        xml::setAttribute(consoles[i], "tty", paths[i]);
+        xml::setAttribute(childOrNew(consoles[i], "source"), "path", paths[i]);
+    }
+}
+
+void setInterfaces(xmlNode* devices, const Config::LiveFacts& facts) {
+    auto interfaces = xml::children(devices, "interface");
+    for (size_t i = 0; i < interfaces.size(); i++) {
+        if (i < facts.interfaceNames.size() && !facts.interfaceNames[i].empty())
+            xml::setAttribute(childOrNew(interfaces[i], "target"), "dev", facts.interfaceNames[i]);
+        if (i < facts.guestNames.size() && !facts.guestNames[i].empty())
+            xml::setAttribute(childOrNew(interfaces[i], "guest"), "actual", facts.guestNames[i]);
+    }
+}
+
+void setRanges(xmlNode* domain, const char* name, const std::vector<ct::IdRange>& ranges) {
+    auto* idmap = childOrNew(domain, "idmap");
+    for (auto* old : xml::children(idmap, name))
+        xml::remove(old);
+    for (const auto& range : ranges) {
+        auto* element = xml::addChild(idmap, name);
+        xml::setAttribute(element, "start", cat(range.inside));
+        xml::setAttribute(element, "target", cat(range.host));
+        xml::setAttribute(element, "count", cat(range.count));
+    }
+}
+
+void setLabel(xmlNode* domain, const std::string& model, const std::string& text) {
+    if (model.empty() || model == "none" || text.empty())
+        return;
+    auto* label = childOrNew(domain, "seclabel");
+    if (!xml::hasAttribute(label, "type"))
+        xml::setAttribute(label, "type", "dynamic");
+    xml::setAttribute(label, "model", model);
+    if (!xml::hasAttribute(label, "relabel"))
+        xml::setAttribute(label, "relabel", "yes");
+    xml::setText(childOrNew(label, "label"), text);
+    xml::setText(childOrNew(label, "imagelabel"), text);
+}
+
+void apply(xmlNode* domain, const Config::LiveFacts& facts) {
+    if (facts.id > 0)
+        xml::setAttribute(domain, "id", cat(facts.id));
+    auto* devices = childOrNew(domain, "devices");
+    setConsoles(devices, facts.consolePaths);
+    setInterfaces(devices, facts);
+    if (!facts.uidMap.empty() && !facts.gidMap.empty()) {
+        setRanges(domain, "uid", facts.uidMap);
+        setRanges(domain, "gid", facts.gidMap);
+    }
+    setLabel(domain, facts.securityModel, facts.securityLabel);
+}
+
+} // namespace
+
+Result<Config> Config::live(const abi::DomainXml& parser, const LiveFacts& facts) const {
+    VZ_TRY(auto doc, xml::parse(data_->xml));
+    auto* domain = xml::root(doc);
+    auto* devices = childOrNew(domain, "devices");
+    removeIdleDevices(devices);
+    if (!xml::child(devices, "console"))
+        xml::setAttribute(xml::addChild(devices, "console"), "type", "pty");
+    addAliases(devices, "filesystem", "fs");
+    addAliases(devices, "interface", "net");
+    addAliases(devices, "console", "console");
+    addAliases(devices, "hostdev", "hostdev");
+    apply(domain, facts);
+    return parse(parser, xml::format(doc.get()), {.validate = false, .live = true});
+}
+
+Result<Config> Config::withFacts(const abi::DomainXml& parser, const LiveFacts& facts) const {
+    VZ_TRY(auto doc, xml::parse(data_->xml));
+    apply(xml::root(doc), facts);
+    return parse(parser, xml::format(doc.get()), {.validate = false, .live = true});
+}
+
+} // namespace vz::domain

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "base/xml.hpp"
+#include "domain/definition.hpp"
+
+/** What define refuses, apart from unknown elements (element_rules.hpp). */
+namespace vz::domain {
+
+/**
+ * Whether a name can be a domain's: it becomes a file name. At most 200 bytes, no '/', no leading '.', no
+ * control characters; else XmlError.
+ */
+Result<void> checkName(const std::string& name);
+
+/**
+ * Attributes and values of a container as the client wrote them that libvirt's parser accepts and drops, or
+ * prints so that they cannot be read back.
+ */
+Result<void> checkRaw(xmlNode* domain);
+
+/** Values of a container in libvirt's canonical XML; @p definition is read from it. */
+Result<void> checkValues(xmlNode* domain, const Definition& definition);
+
+} // namespace vz::domain
