@@ -4,6 +4,8 @@
 #include "libvirt/driver_table.hpp"
 #include "libvirt/private.hpp"
 
+#include <libvirt/virterror.h>
+
 #include <cstdlib>
 
 namespace vz::abi {
@@ -32,6 +34,8 @@ DomainDef::~DomainDef() {
 }
 
 Result<std::unique_ptr<DomainXml>> DomainXml::create() {
+    if (virInitialize() < 0)
+        return fail(ErrorCode::InternalError, "libvirt could not be initialized");
     // No callbacks of our own: all settings of a container are in the text, and libvirt's checks are enough.
     void* option = priv::virDomainXMLOptionNew(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
     if (!option)

@@ -139,6 +139,15 @@ void virSysinfoDefFree(void* sysinfo);
 char* virBufferContentAndReset(Buffer* buffer);
 char* virGetHostname();
 
+// What the daemon calls; here for the tests.
+int virStateInitialize(bool privileged, bool mandatory, const char* root, bool monolithic, Inhibit inhibit,
+                       void* opaque);
+int virStateReload();
+int virStateStop();
+int virStateShutdownPrepare();
+int virStateShutdownWait();
+int virStateCleanup();
+
 } // extern "C"
 
 } // namespace vz::abi::priv

@@ -65,13 +65,18 @@ void logSink(log::Level level, const char* message) {
 
 } // namespace
 
+// libvirt's error of a thread exists only after virInitialize(), which libvirtd has called long ago; it runs
+// once per process, so asking again costs nothing and keeps every other program that links this safe.
+
 void report(const Error& error) noexcept {
+    virInitialize();
     priv::virRaiseErrorFull("vz", "vz", 0, VIR_FROM_PARALLELS, static_cast<int>(error.code()), VIR_ERR_ERROR,
                             error.message().c_str(), nullptr, nullptr, error.systemError(), 0, "%s",
                             error.message().c_str());
 }
 
 Error lastError(std::string_view fallback) {
+    virInitialize();
     const virError* last = virGetLastError();
     if (!last || last->code == VIR_ERR_OK)
         return fail(ErrorCode::InternalError, fallback);
