@@ -91,22 +91,11 @@ void removeIdle(xmlNode* domain) {
     }
 }
 
-/** Live parts that libvirt's inactive parser keeps. */
+/** The one live part that libvirt's inactive parser keeps. */
 void removeLiveParts(xmlNode* domain) {
     for (auto* device : xml::children(xml::child(domain, "devices"))) {
-        auto* alias = xml::child(device, "alias");
-        if (alias && !xml::attribute(alias, "name").starts_with("ua-"))
-            xml::remove(alias);
         if (auto* guest = xml::child(device, "guest"))
             xmlUnsetProp(guest, reinterpret_cast<const xmlChar*>("actual"));
-    }
-    for (auto* label : xml::children(domain, "seclabel")) {
-        if (xml::attribute(label, "type") == "static")
-            continue;
-        for (const char* name : {"label", "imagelabel"}) {
-            if (auto* part = xml::child(label, name))
-                xml::remove(part);
-        }
     }
 }
 
