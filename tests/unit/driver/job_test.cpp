@@ -6,6 +6,7 @@
 #include <atomic>
 #include <future>
 #include <optional>
+#include <regex>
 #include <thread>
 #include <vector>
 
@@ -23,6 +24,11 @@ std::future<Result<ScopedJob>> beginElsewhere(JobLock& lock, const char* api) {
     return std::async(std::launch::async, [&lock, api] { return lock.begin(api, longEnough); });
 }
 
+/** The message without how many seconds it was, which a busy machine decides. */
+std::string withoutSeconds(const Error& error) {
+    return std::regex_replace(error.message(), std::regex(" for [0-9]+s"), " for Ns");
+}
+
 } // namespace
 
 TEST_CASE("a second modifier waits for the first, and is told who holds the guest") {
@@ -32,7 +38,7 @@ TEST_CASE("a second modifier waits for the first, and is told who holds the gues
     auto second = lock.begin("domainDestroy", atOnce);
     REQUIRE_FALSE(second);
     CHECK(second.error().code() == ErrorCode::OperationTimeout);
-    CHECK(second.error().message() == "cannot acquire state change lock (held by domainCreate for 0s)");
+    CHECK(withoutSeconds(second.error()) == "cannot acquire state change lock (held by domainCreate for Ns)");
     first->end();
     CHECK(lock.begin("domainDestroy", atOnce));
 }
@@ -75,8 +81,8 @@ TEST_CASE("beside an asynchronous job only what it lets through runs") {
     REQUIRE(save);
     auto modify = lock.begin("domainSetMemory", atOnce);
     REQUIRE_FALSE(modify);
-    CHECK(modify.error().message() ==
-          "cannot acquire state change lock (held by asynchronous domainSave for 0s)");
+    CHECK(withoutSeconds(modify.error()) ==
+          "cannot acquire state change lock (held by asynchronous domainSave for Ns)");
     CHECK_FALSE(lock.beginAsync("domainMigrate", atOnce));
 
     for (auto type : {JobType::Query, JobType::Destroy, JobType::Abort}) {
@@ -84,8 +90,9 @@ TEST_CASE("beside an asynchronous job only what it lets through runs") {
         REQUIRE(job);
         auto another = lock.begin("domainAbortJob", atOnce, type);
         REQUIRE_FALSE(another);
-        CHECK(another.error().message() == "cannot acquire state change lock (held by domainDestroy for 0s, "
-                                           "and asynchronous domainSave for 0s)");
+        CHECK(withoutSeconds(another.error()) ==
+              "cannot acquire state change lock (held by domainDestroy for Ns, "
+              "and asynchronous domainSave for Ns)");
         CHECK_FALSE(save->nested("domainSave", atOnce));
         CHECK(lock.control().api == "domainDestroy");
     }
