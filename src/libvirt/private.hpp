@@ -60,7 +60,7 @@ struct Buffer {
 };
 
 /** Bits of virDomainDefParseFlags, found by what the parser does (tests/unit/libvirt/domain_xml_test.cpp). */
-constexpr unsigned kParseInactive = 1u << 0;
+constexpr unsigned kParseInactive = 1u << 1;
 constexpr unsigned kParseValidateSchema = 1u << 6;
 
 /** virLogPriority. */
@@ -132,6 +132,7 @@ int virHostMemAllocPages(unsigned pageCount, unsigned* sizes, unsigned long long
                          unsigned cellCount, int lastCell, bool add);
 int virHostMemGetParameters(virTypedParameterPtr params, int* count, unsigned flags);
 int virHostMemSetParameters(virTypedParameterPtr params, int count, unsigned flags);
+bool virDriverFeatureIsGlobal(int feature, int* supported);
 int virNumaGetMaxNode();
 void* virSysinfoRead();
 int virSysinfoFormat(Buffer* buffer, void* sysinfo);

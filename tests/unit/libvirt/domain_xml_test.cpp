@@ -77,7 +77,7 @@ const Kept kept[] = {
      "<filesystem type='mount'><source dir='/s'/><target dir='/'/><space_hard_limit "
      "unit='KiB'>2048</space_hard_limit>"
      "</filesystem>",
-     "<space_hard_limit unit='KiB'>2048</space_hard_limit>"},
+     "<space_hard_limit unit='bytes'>2097152</space_hard_limit>"},
     {"",
      "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/>"
      "<ip address='10.0.0.2' family='ipv4' prefix='24'/><route family='ipv4' address='0.0.0.0' "
@@ -153,6 +153,27 @@ TEST_CASE("no other flag bit of the parser validates against the schema") {
         abi::priv::virDomainDefFree(def);
     }
     virResetLastError();
+    abi::priv::virObjectUnref(option);
+}
+
+TEST_CASE("the flag for inactive definitions, and no other bit, drops live parts while parsing") {
+    void* option = abi::priv::virDomainXMLOptionNew(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
+    auto xml =
+        domain("", "<interface type='bridge'><source bridge='br0'/><target dev='vnet3'/><alias name='net0'/>"
+                   "</interface>");
+    // Without an id libvirt takes the domain for inactive while formatting, whatever the flags say.
+    xml.insert(xml.find(" type='vz'"), " id='7'");
+    for (unsigned bit = 0; bit < 16; ++bit) {
+        INFO("bit " << bit);
+        void* def = abi::priv::virDomainDefParseString(xml.c_str(), option, nullptr, 1u << bit);
+        REQUIRE(def);
+        char* text = abi::priv::virDomainDefFormat(def, option, 0);
+        REQUIRE(text);
+        CHECK(contains(text, "net0") == (1u << bit != abi::priv::kParseInactive));
+        CHECK(contains(text, "vnet3") == (1u << bit != abi::priv::kParseInactive));
+        std::free(text);
+        abi::priv::virDomainDefFree(def);
+    }
     abi::priv::virObjectUnref(option);
 }
 
