@@ -27,6 +27,10 @@ def start_time(pid):
         return None
 
 
+class NamespaceError(RuntimeError):
+    pass
+
+
 class Namespace:
     """Lives as long as its holder process: until close(), or until this program ends unless `lasting`."""
 
@@ -49,7 +53,7 @@ class Namespace:
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
         )
         if self._process.stdout.readline() != b"ready\n":
-            raise RuntimeError("cannot make a mount namespace: are you root, and may you unshare?")
+            raise NamespaceError("cannot make a mount namespace: are you root, and may you unshare?")
         self._process.stdout.close()
         self.pid = self._process.pid
 

@@ -43,9 +43,10 @@ class PrivateDaemon:
         self.exit_status = None
         self._process = None
         self._pid = None
-        self._network_seed = None
         self.partition = "vztest" + "".join(random.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=8))
-        os.makedirs(self.folder, exist_ok=True)
+        # sun_path holds 107 bytes and an end mark.
+        if len(self.socket_path) > 104:
+            raise DaemonDied(f"{self.socket_path} is too long for a socket: use a folder with a shorter path")
         self._shim = shim
         self._modules = modules
         self._link_modules()
