@@ -24,6 +24,7 @@ Result<void> saveState(const std::string& runDir, const RuntimeState& state) {
     xml::setAttribute(root, "persistent", yesNo(state.persistent));
     xml::setAttribute(root, "paused", yesNo(state.paused));
     xml::setAttribute(root, "reason", std::to_string(state.reason));
+    xml::setAttribute(root, "autodestroy", state.autodestroy ? "yes" : "no");
     xml::setAttribute(root, "boots", cat(state.boots));
     for (const auto& name : state.hostInterfaces)
         xml::setAttribute(xml::addChild(root, "interface"), "name", name);
@@ -48,6 +49,7 @@ Result<RuntimeState> loadState(const std::string& runDir) {
     state.persistent = xml::attribute(root, "persistent") == "yes";
     state.paused = xml::attribute(root, "paused") == "yes";
     state.reason = *reason;
+    state.autodestroy = xml::attribute(root, "autodestroy") == "yes";
     state.boots = *boots;
     for (auto* interface : xml::children(root, "interface"))
         state.hostInterfaces.push_back(xml::attribute(interface, "name"));

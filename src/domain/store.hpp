@@ -46,7 +46,8 @@ struct RuntimeState {
     std::string cgroup;  ///< ct::Cgroup::save()
     bool persistent = true;
     bool paused = false;
-    int reason = 0; ///< virDomain*Reason of the present state
+    int reason = 0;           ///< virDomain*Reason of the present state
+    bool autodestroy = false; ///< dies with the connection that started it
     unsigned boots = 1;
     std::vector<std::string> hostInterfaces; ///< host ends to remove if they are left over
 };

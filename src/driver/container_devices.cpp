@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Hotplug: devices that come to and leave a running container.
+#include "base/log.hpp"
+#include "ct/network.hpp"
+#include "driver/container_domain.hpp"
+#include "driver/driver.hpp"
+#include "driver/launch.hpp"
+
+namespace vz::driver {
+
+using domain::DeviceKind;
+
+namespace {
+
+Error cannotHotplug(std::string_view what) {
+    return fail(
+        ErrorCode::OperationUnsupported, "this kind of device cannot be ", what,
+        " while a container runs; only filesystem, interface and hostdev (storage, misc) devices can. ",
+        "Change the persistent config (--config) and restart it");
+}
+
+} // namespace
+
+Result<void> ContainerDomain::attachDevice(const domain::Config& changed,
+                                           const domain::Config::Device& device,
+                                           domain::Config::LiveFacts& facts) {
+    VZ_TRY(auto container, running());
+    const auto& definition = changed.definition();
+    switch (device.kind) {
+    case DeviceKind::Filesystem: {
+        VZ_TRY(auto mount, mountOf(definition.filesystems.at(device.index), facts.uidMap));
+        return container->attachMount(mount);
+    }
+    case DeviceKind::HostDevice: {
+        VZ_TRY(auto grant, deviceOf(definition.hostDevices.at(device.index)));
+        VZ_TRY(auto group, cgroup());
+        VZ_CHECK(group->allowDevice(grant.rule));
+        if (auto attached = container->attachDevice(grant.node); !attached) {
+            (void)group->denyDevice(grant.rule);
+            return attached;
+        }
+        return {};
+    }
+    case DeviceKind::Interface: {
+        const auto& interface = definition.interfaces.at(device.index);
+        VZ_TRY(auto netns, container->networkNamespace());
+        VZ_TRY(auto created, ct::createInterface(netns.get(), netInterfaceOf(interface)));
+        facts.interfaceNames.push_back(created.hostName);
+        facts.guestNames.push_back(created.guestName);
+        return {};
+    }
+    default:
+        return cannotHotplug("attached");
+    }
+}
+
+Result<void> ContainerDomain::detachDevice(const domain::Config& config, const domain::Config::Device& device,
+                                           domain::Config::LiveFacts& facts) {
+    VZ_TRY(auto container, running());
+    const auto& definition = config.definition();
+    switch (device.kind) {
+    case DeviceKind::Filesystem: {
+        const auto& filesystem = definition.filesystems.at(device.index);
+        if (filesystem.target == "/")
+            return fail(ErrorCode::OperationInvalid,
+                        "the root filesystem of a running container cannot be detached");
+        return container->detachMount(filesystem.target);
+    }
+    case DeviceKind::HostDevice: {
+        VZ_TRY(auto grant, deviceOf(definition.hostDevices.at(device.index)));
+        VZ_TRY(auto group, cgroup());
+        VZ_CHECK(container->detachDevice(grant.node.path));
+        return group->denyDevice(grant.rule);
+    }
+    case DeviceKind::Interface: {
+        VZ_CHECK(ct::removeInterface(facts.interfaceNames.at(device.index)));
+        facts.interfaceNames.erase(facts.interfaceNames.begin() + static_cast<long>(device.index));
+        facts.guestNames.erase(facts.guestNames.begin() + static_cast<long>(device.index));
+        return {};
+    }
+    default:
+        return cannotHotplug("detached");
+    }
+}
+
+Result<void> ContainerDomain::attachLive(const std::string& xml) {
+    VZ_CHECK(running());
+    auto before = current();
+    domain::Config::Device device{};
+    VZ_TRY(auto changed, before.withDevice(driver_.parser(), xml, true, &device));
+    domain::Config::LiveFacts facts;
+    {
+        std::lock_guard lock(lock_);
+        if (!live_)
+            return notRunning();
+        facts = live_->facts;
+    }
+    VZ_CHECK(attachDevice(changed, device, facts));
+    auto finish = [&]() -> Result<void> {
+        VZ_TRY(auto live, changed.withFacts(driver_.parser(), facts));
+        {
+            std::lock_guard lock(lock_);
+            if (!live_)
+                return notRunning();
+            live_->facts = facts;
+        }
+        return setLive(std::move(live));
+    };
+    if (auto finished = finish(); !finished) {
+        if (auto undone = detachDevice(changed, device, facts); !undone)
+            log::warning("a device stays attached after a failure: ", undone.error().message());
+        return finished;
+    }
+    driver_.events().deviceAdded(subject(), device.alias);
+    return {};
+}
+
+Result<void> ContainerDomain::detachLive(const domain::Config::Device& device) {
+    VZ_CHECK(running());
+    auto before = current();
+    VZ_TRY(auto changed, before.withoutDevice(driver_.parser(), device));
+    domain::Config::LiveFacts facts;
+    {
+        std::lock_guard lock(lock_);
+        if (!live_)
+            return notRunning();
+        facts = live_->facts;
+    }
+    if (auto detached = detachDevice(before, device, facts); !detached) {
+        driver_.events().deviceRemovalFailed(subject(), device.alias);
+        return detached;
+    }
+    {
+        std::lock_guard lock(lock_);
+        if (!live_)
+            return notRunning();
+        live_->facts = facts;
+    }
+    VZ_CHECK(setLive(std::move(changed)));
+    driver_.events().deviceRemoved(subject(), device.alias);
+    return {};
+}
+
+Result<void> ContainerDomain::updateLive(const std::string& xml) {
+    VZ_TRY(auto container, running());
+    auto before = current();
+    VZ_TRY(auto device, before.findDevice(driver_.parser(), xml));
+    VZ_TRY(auto changed, before.withUpdatedDevice(driver_.parser(), device, xml));
+    if (device.kind != DeviceKind::Interface)
+        return fail(ErrorCode::OperationUnsupported,
+                    "only the link state of an interface can be updated while a container runs");
+    const auto& was = before.definition().interfaces.at(device.index);
+    auto wanted = changed.definition().interfaces.at(device.index);
+    bool up = wanted.linkUp;
+    wanted.linkUp = was.linkUp;
+    if (wanted.bridge != was.bridge || wanted.type != was.type || wanted.mtu != was.mtu ||
+        (!wanted.guestDev.empty() && wanted.guestDev != was.guestDev))
+        return fail(ErrorCode::OperationUnsupported, "only the link state of interface ", was.mac,
+                    " can be updated while the container runs; detach it and attach it again");
+    VZ_TRY(auto netns, container->networkNamespace());
+    VZ_CHECK(ct::setLinkUp(netns.get(), was.guestDev, up));
+    return setLive(std::move(changed));
+}
+
+} // namespace vz::driver

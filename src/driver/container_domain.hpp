@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "ct/cgroup.hpp"
+#include "ct/container.hpp"
+#include "domain/config.hpp"
+#include "domain/store.hpp"
+#include "driver/job.hpp"
+#include "libvirt/objects.hpp"
+
+#include <libvirt/libvirt.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace vz::driver {
+
+class Driver;
+
+/**
+ * One container as libvirt sees it: its persistent config, and while it is active its live config, the handle
+ * of its supervisor and its cgroups. Queries take a short lock. What changes the domain is called with its
+ * modify job held (see job.hpp); news from the supervisor arrive on the driver's worker and need no job. Lock
+ * order: job, then lock_, then the driver's and the registry's own locks.
+ */
+class ContainerDomain : public std::enable_shared_from_this<ContainerDomain> {
+public:
+    ContainerDomain(Driver& driver, domain::Config config, bool persistent);
+    ~ContainerDomain();
+
+    const std::string& uuid() const { return uuid_; }
+    std::string name() const;
+    int id() const { return id_; } ///< host pid of init, -1 if inactive
+    bool active() const { return id_ > 0; }
+    bool persistent() const;
+    bool updated() const;
+    std::pair<int, int> state() const; ///< virDomainState and its reason
+    JobLock& jobs() { return jobs_; }
+    abi::Events::Subject subject() const;
+
+    /** The config the next start uses. */
+    domain::Config config() const;
+    /** The live config if active, else config(). */
+    domain::Config current() const;
+    /** The handles of the running container; OperationInvalid if it is not running. */
+    Result<std::shared_ptr<ct::Container>> running() const;
+    Result<std::shared_ptr<ct::Cgroup>> cgroup() const;
+
+    // Lifecycle; the caller holds the modify job.
+    struct StartMode {
+        bool paused = false;
+        virConnectPtr autodestroyOwner = nullptr;
+        int event = VIR_DOMAIN_EVENT_STARTED_BOOTED;
+    };
+    Result<void> start(const StartMode& mode);
+    /** Starts this one time from @p config (virDomainCreateXML over a defined domain). */
+    Result<void> startOnce(domain::Config config, const StartMode& mode);
+    Result<void> shutdown();
+    Result<void> reboot();
+    Result<void> reset();
+    Result<void> destroy(bool graceful);
+    Result<void> suspend();
+    Result<void> resume();
+
+    // Definition; the caller holds the modify job.
+    /** Replaces the persistent config (written to disk); a transient domain becomes persistent. */
+    Result<void> define(domain::Config config);
+    /** Removes the persistent config; an active domain becomes transient. */
+    Result<void> undefine();
+    Result<void> rename(const std::string& name);
+    bool autostart() const;
+    Result<void> setAutostart(bool on);
+    /** Replaces the config on disk and in memory by an edited one. */
+    Result<void> setConfig(domain::Config config);
+    /** Replaces the live config by an edited one. */
+    Result<void> setLive(domain::Config config);
+
+    // Devices of the running container; the caller holds the modify job.
+    Result<void> attachLive(const std::string& xml);
+    Result<void> detachLive(const domain::Config::Device& device);
+    Result<void> updateLive(const std::string& xml);
+
+    Result<void> setEndActions(const domain::Definition& definition);
+
+    /** The connection this domain dies with, or null. */
+    virConnectPtr autodestroyOwner() const;
+
+    /** Takes over the running container of this run folder after a restart of the daemon. */
+    Result<void> adopt(const domain::RuntimeState& state);
+
+    /** How it ended while no daemon ran. */
+    void endedWhileAway(ct::StopReason reason);
+
+    std::string runDir() const;
+
+private:
+    struct Live {
+        domain::Config config;
+        domain::Config::LiveFacts facts;
+        std::shared_ptr<ct::Container> container;
+        std::shared_ptr<ct::Cgroup> cgroup;
+        virConnectPtr autodestroyOwner = nullptr;
+        bool destroying = false;
+    };
+
+    ct::Observer observer();
+    Result<void> launch(const StartMode& mode, Live& live);
+    void becomeActive(Live live, bool paused, int reason);
+    void onStopped(ct::StopReason reason);
+    void finishStop(ct::StopReason reason);
+    void onRebooted(pid_t init);
+    void onPreserved(ct::StopReason reason);
+    void waitUntilStopped(std::chrono::milliseconds limit);
+    void setState(int state, int reason);      ///< lock_ held
+    domain::RuntimeState runtimeState() const; ///< lock_ held
+    Result<void> saveRuntime();
+    Result<void> attachDevice(const domain::Config& changed, const domain::Config::Device& device,
+                              domain::Config::LiveFacts& facts);
+    Result<void> detachDevice(const domain::Config& config, const domain::Config::Device& device,
+                              domain::Config::LiveFacts& facts);
+
+    Driver& driver_;
+    const std::string uuid_;
+    JobLock jobs_;
+    std::atomic<int> id_ = -1;
+
+    mutable std::mutex lock_;
+    std::condition_variable stopped_; // id_ went to -1
+    domain::Config config_;
+    bool persistent_;
+    bool updated_ = false;
+    bool autostart_ = false;
+    int state_ = VIR_DOMAIN_SHUTOFF;
+    int reason_ = VIR_DOMAIN_SHUTOFF_UNKNOWN;
+    bool starting_ = false;
+    std::optional<ct::StopReason> endedWhileStarting_;
+    std::optional<Live> live_;
+};
+
+/** "domain is not running", as libvirt says it. */
+Error notRunning();
+
+} // namespace vz::driver

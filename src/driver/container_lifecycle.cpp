@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Start, end and pause of a container, and what its supervisor tells of them.
+#include "base/file.hpp"
+#include "base/log.hpp"
+#include "base/rollback.hpp"
+#include "ct/guest_facts.hpp"
+#include "ct/network.hpp"
+#include "driver/container_domain.hpp"
+#include "driver/driver.hpp"
+#include "driver/launch.hpp"
+
+#include <csignal>
+
+namespace vz::driver {
+
+namespace {
+
+constexpr auto killLimit = std::chrono::seconds(15);
+
+struct Stopped {
+    int reason; ///< virDomainShutoffReason
+    int detail; ///< virDomainEventStoppedDetailType
+};
+
+Stopped describe(ct::StopReason reason) {
+    switch (reason) {
+    case ct::StopReason::Shutdown:
+        return {VIR_DOMAIN_SHUTOFF_SHUTDOWN, VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN};
+    case ct::StopReason::Destroyed:
+        return {VIR_DOMAIN_SHUTOFF_DESTROYED, VIR_DOMAIN_EVENT_STOPPED_DESTROYED};
+    case ct::StopReason::Crashed:
+        break;
+    }
+    return {VIR_DOMAIN_SHUTOFF_CRASHED, VIR_DOMAIN_EVENT_STOPPED_CRASHED};
+}
+
+void warn(const Result<void>& result, std::string_view what) {
+    if (!result)
+        log::warning(what, ": ", result.error().message());
+}
+
+void setLabel(domain::Config::LiveFacts& facts, pid_t init) {
+    facts.securityLabel = ct::apparmorLabel(init);
+    facts.securityModel = facts.securityLabel.empty() ? "none" : "apparmor";
+}
+
+} // namespace
+
+ct::Observer ContainerDomain::observer() {
+    // The observer must not keep the domain alive, and its work may wait: it goes to the worker.
+    auto post = [weak = weak_from_this(), &driver = driver_](auto action) {
+        driver.worker().post([weak, action] {
+            if (auto self = weak.lock())
+                action(*self);
+        });
+    };
+    return {
+        .rebooted = [post](pid_t init) { post([init](ContainerDomain& self) { self.onRebooted(init); }); },
+        .preserved =
+            [post](auto reason) { post([reason](ContainerDomain& self) { self.onPreserved(reason); }); },
+        .stopped =
+            [post](auto reason) { post([reason](ContainerDomain& self) { self.onStopped(reason); }); }};
+}
+
+Result<void> ContainerDomain::start(const StartMode& mode) {
+    return startOnce(config(), mode);
+}
+
+Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mode) {
+    if (active())
+        return fail(ErrorCode::OperationInvalid, "domain is already running");
+    {
+        std::lock_guard lock(lock_);
+        starting_ = true;
+        endedWhileStarting_.reset();
+    }
+    Live live{std::move(from), {}, nullptr, nullptr, mode.autodestroyOwner};
+    auto launched = launch(mode, live);
+    if (launched) {
+        becomeActive(std::move(live), mode.paused,
+                     mode.paused ? int(VIR_DOMAIN_PAUSED_USER) : int(VIR_DOMAIN_RUNNING_BOOTED));
+        driver_.events().lifecycle(subject(), VIR_DOMAIN_EVENT_STARTED, mode.event);
+        if (mode.paused)
+            driver_.events().lifecycle(subject(), VIR_DOMAIN_EVENT_SUSPENDED,
+                                       VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
+    }
+    std::optional<ct::StopReason> ended;
+    {
+        std::lock_guard lock(lock_);
+        starting_ = false;
+        ended = launched ? endedWhileStarting_ : std::nullopt;
+        if (!launched)
+            setState(VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_FAILED);
+    }
+    if (ended)
+        finishStop(*ended);
+    return launched;
+}
+
+Result<void> ContainerDomain::launch(const StartMode& mode, Live& live) {
+    const auto definition = live.config.definition();
+    VZ_CHECK(domain::checkStartable(definition));
+    Rollback undo;
+    VZ_CHECK(file::removeTree(runDir()));
+    VZ_CHECK(file::makeDirs(runDir(), 0700));
+    undo.add([dir = runDir()] { warn(file::removeTree(dir), "cannot remove the run folder"); });
+    VZ_TRY(auto spec, launchSpec(driver_, definition, runDir()));
+    VZ_TRY(auto limits, startLimits(definition));
+    live.facts.uidMap = spec.uids;
+    live.facts.gidMap = spec.gids;
+    undo.add([&live] {
+        if (live.cgroup)
+            warn(live.cgroup->remove(), "cannot remove the cgroups");
+        for (const auto& name : live.facts.interfaceNames)
+            warn(ct::removeInterface(name), "cannot remove a network interface");
+    });
+
+    ct::Container::StartOptions options;
+    options.supervisorPath = driver_.settings().supervisor;
+    options.limit = std::chrono::seconds(driver_.settings().startTimeoutSeconds);
+    options.prepare = [&](pid_t supervisor, ct::LaunchSpec& prepared) -> Result<void> {
+        auto partition =
+            definition.partition.empty() ? driver_.settings().cgroupPartition : definition.partition;
+        VZ_TRY(live.cgroup,
+               ct::Cgroup::create(driver_.cgroupHost(), {definition.name, partition, uuid_}, supervisor));
+        if (!prepared.uids.empty())
+            VZ_CHECK(live.cgroup->delegate(prepared.uids.front().host, prepared.gids.front().host));
+        VZ_CHECK(live.cgroup->apply(limits));
+        prepared.supervisorCgroups = live.cgroup->supervisorDirs();
+        prepared.payloadCgroups = live.cgroup->payloadDirs();
+        prepared.cgroupView = live.cgroup->view();
+        return {};
+    };
+    if (!definition.interfaces.empty()) {
+        options.network = [&](int netns) -> Result<void> {
+            for (const auto& interface : definition.interfaces) {
+                VZ_TRY(auto created, ct::createInterface(netns, netInterfaceOf(interface)));
+                live.facts.interfaceNames.push_back(created.hostName);
+                live.facts.guestNames.push_back(created.guestName);
+            }
+            return {};
+        };
+    }
+    if (mode.paused)
+        options.beforeInit = [&](pid_t) { return live.cgroup->freeze(true); };
+    VZ_TRY(live.container, ct::Container::start(driver_.reactor(), std::move(spec), options, observer()));
+    undo.add([&] {
+        if (mode.paused)
+            warn(live.cgroup->freeze(false), "cannot thaw");
+        warn(live.container->kill(killLimit), "cannot kill the container");
+    });
+
+    live.facts.id = live.container->init();
+    for (size_t i = 0; i < std::max<size_t>(definition.consoles.size(), 1); ++i)
+        live.facts.consolePaths.push_back(live.container->consolePath(i));
+    setLabel(live.facts, live.facts.id);
+    VZ_TRY(live.config, live.config.live(driver_.parser(), live.facts));
+    undo.dismiss();
+    return {};
+}
+
+void ContainerDomain::becomeActive(Live live, bool paused, int reason) {
+    {
+        std::lock_guard lock(lock_);
+        id_ = live.facts.id;
+        live_ = std::move(live);
+        updated_ = false;
+        setState(paused ? VIR_DOMAIN_PAUSED : VIR_DOMAIN_RUNNING, reason);
+    }
+    warn(saveRuntime(), "cannot save the state of a running container");
+    driver_.countActive(+1);
+}
+
+Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
+    VZ_TRY(auto config, domain::Config::parse(driver_.parser(), state.liveXml, {.live = true}));
+    VZ_TRY(auto cgroup, ct::Cgroup::open(driver_.cgroupHost(), state.cgroup));
+    {
+        std::lock_guard lock(lock_);
+        starting_ = true;
+        endedWhileStarting_.reset();
+    }
+    auto container = ct::Container::adopt(driver_.reactor(), runDir(), observer());
+    if (!container) {
+        std::lock_guard lock(lock_);
+        starting_ = false;
+        return std::move(container).takeError();
+    }
+    Live live{std::move(config), {}, *std::move(container), std::move(cgroup)};
+    live.facts.id = live.container->init();
+    const auto& definition = live.config.definition();
+    for (size_t i = 0; i < definition.consoles.size(); ++i)
+        live.facts.consolePaths.push_back(live.container->consolePath(i));
+    for (const auto& interface : definition.interfaces) {
+        live.facts.interfaceNames.push_back(interface.targetDev);
+        live.facts.guestNames.push_back(interface.guestDev);
+    }
+    live.facts.uidMap = definition.uidMap;
+    live.facts.gidMap = definition.gidMap;
+    setLabel(live.facts, live.facts.id);
+    auto refreshed = live.config.withFacts(driver_.parser(), live.facts);
+    if (refreshed)
+        live.config = *std::move(refreshed);
+    else
+        log::warning("the live XML of ", uuid_,
+                     " cannot be brought up to date: ", refreshed.error().message());
+    bool rebooted = live.container->boots() != state.boots;
+    auto frozen = live.cgroup->frozen();
+    bool paused = frozen && *frozen;
+    becomeActive(std::move(live), paused, paused ? int(VIR_DOMAIN_PAUSED_UNKNOWN) : state.reason);
+    if (rebooted)
+        driver_.events().reboot(subject());
+    std::optional<ct::StopReason> ended;
+    {
+        std::lock_guard lock(lock_);
+        starting_ = false;
+        ended = endedWhileStarting_;
+    }
+    if (ended)
+        finishStop(*ended);
+    return {};
+}
+
+void ContainerDomain::endedWhileAway(ct::StopReason reason) {
+    std::lock_guard lock(lock_);
+    setState(VIR_DOMAIN_SHUTOFF, describe(reason).reason);
+}
+
+void ContainerDomain::onStopped(ct::StopReason reason) {
+    {
+        std::lock_guard lock(lock_);
+        if (starting_) {
+            endedWhileStarting_ = reason;
+            return;
+        }
+        if (!live_)
+            return;
+    }
+    finishStop(reason);
+}
+
+void ContainerDomain::finishStop(ct::StopReason reason) {
+    std::shared_ptr<ct::Container> container;
+    std::shared_ptr<ct::Cgroup> cgroup;
+    std::vector<std::string> interfaces;
+    {
+        std::lock_guard lock(lock_);
+        if (!live_)
+            return;
+        container = live_->container;
+        cgroup = live_->cgroup;
+        interfaces = live_->facts.interfaceNames;
+        if (live_->destroying)
+            reason = ct::StopReason::Destroyed;
+    }
+    warn(cgroup->remove(), "cannot remove the cgroups of a stopped container");
+    for (const auto& name : interfaces)
+        warn(ct::removeInterface(name), "cannot remove a network interface");
+    warn(file::removeTree(runDir()), "cannot remove the run folder");
+    auto about = subject();
+    auto stopped = describe(reason);
+    bool transient;
+    {
+        std::lock_guard lock(lock_);
+        live_.reset();
+        id_ = -1;
+        updated_ = false;
+        transient = !persistent_;
+        setState(VIR_DOMAIN_SHUTOFF, stopped.reason);
+        if (transient)
+            driver_.registry().remove(shared_from_this());
+    }
+    if (transient)
+        warn(driver_.idRanges().release(uuid_), "cannot give an id range back");
+    driver_.events().lifecycle(about, VIR_DOMAIN_EVENT_STOPPED, stopped.detail);
+    driver_.countActive(-1);
+    stopped_.notify_all();
+}
+
+void ContainerDomain::onRebooted(pid_t init) {
+    {
+        std::lock_guard lock(lock_);
+        if (!live_)
+            return;
+        live_->facts.id = init;
+        setLabel(live_->facts, init);
+        if (auto config = live_->config.withFacts(driver_.parser(), live_->facts))
+            live_->config = *std::move(config);
+        id_ = init;
+        setState(VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_BOOTED);
+    }
+    warn(saveRuntime(), "cannot save the state of a running container");
+    driver_.events().reboot(subject());
+}
+
+void ContainerDomain::onPreserved(ct::StopReason reason) {
+    bool crashed = reason == ct::StopReason::Crashed;
+    {
+        std::lock_guard lock(lock_);
+        if (!live_)
+            return;
+        if (crashed)
+            setState(VIR_DOMAIN_CRASHED, VIR_DOMAIN_CRASHED_PANICKED);
+        else
+            setState(VIR_DOMAIN_SHUTDOWN, VIR_DOMAIN_SHUTDOWN_USER);
+    }
+    if (crashed)
+        driver_.events().lifecycle(subject(), VIR_DOMAIN_EVENT_CRASHED, VIR_DOMAIN_EVENT_CRASHED_PANICKED);
+    else
+        driver_.events().lifecycle(subject(), VIR_DOMAIN_EVENT_SHUTDOWN, VIR_DOMAIN_EVENT_SHUTDOWN_FINISHED);
+}
+
+void ContainerDomain::waitUntilStopped(std::chrono::milliseconds limit) {
+    std::unique_lock lock(lock_);
+    stopped_.wait_for(lock, limit, [this] { return !live_; });
+}
+
+Result<void> ContainerDomain::destroy(bool graceful) {
+    VZ_TRY(auto container, running());
+    VZ_TRY(auto group, cgroup());
+    if (graceful) {
+        VZ_TRY(auto signals, ct::endSignals(container->init()));
+        if (signals.poweroff) {
+            VZ_CHECK(container->expectEnd(false));
+            VZ_CHECK(container->signalInit(signals.poweroff));
+            waitUntilStopped(killLimit);
+            if (!active())
+                return {};
+            return fail(ErrorCode::ResourceBusy, "the container's init did not end within ",
+                        std::chrono::seconds(killLimit).count(), " s after it was asked to");
+        }
+    }
+    {
+        std::lock_guard lock(lock_);
+        if (live_)
+            live_->destroying = true;
+    }
+    // A frozen task dies only when it is thawed: let the signal wait for it, so that nothing runs in between.
+    if (auto frozen = group->frozen(); frozen && *frozen) {
+        warn(container->signalInit(SIGKILL), "cannot signal a frozen container");
+        warn(group->freeze(false), "cannot thaw a container that is being destroyed");
+    }
+    if (auto killed = container->kill(killLimit); !killed && active())
+        return killed;
+    waitUntilStopped(killLimit);
+    if (active())
+        return fail(ErrorCode::OperationFailed,
+                    "the container is dead but its remains could not be removed in time");
+    return {};
+}
+
+Result<void> ContainerDomain::shutdown() {
+    VZ_TRY(auto container, running());
+    if (state().first == VIR_DOMAIN_PAUSED)
+        return fail(ErrorCode::OperationInvalid, "domain is paused: resume it before its shutdown");
+    VZ_TRY(auto signals, ct::endSignals(container->init()));
+    VZ_CHECK(container->expectEnd(false));
+    // An init that listens to no signal has nothing to save: its processes are ended.
+    return container->signalInit(signals.poweroff ? signals.poweroff : SIGKILL);
+}
+
+Result<void> ContainerDomain::reboot() {
+    VZ_TRY(auto container, running());
+    if (state().first == VIR_DOMAIN_PAUSED)
+        return fail(ErrorCode::OperationInvalid, "domain is paused: resume it before its reboot");
+    VZ_TRY(auto signals, ct::endSignals(container->init()));
+    VZ_CHECK(container->expectEnd(true));
+    return container->signalInit(signals.reboot ? signals.reboot : SIGKILL);
+}
+
+Result<void> ContainerDomain::reset() {
+    VZ_TRY(auto container, running());
+    VZ_TRY(auto group, cgroup());
+    if (auto frozen = group->frozen(); frozen && *frozen)
+        VZ_CHECK(resume());
+    return container->reset();
+}
+
+Result<void> ContainerDomain::suspend() {
+    VZ_TRY(auto group, cgroup());
+    auto now = state().first;
+    if (now == VIR_DOMAIN_PAUSED)
+        return {};
+    if (now != VIR_DOMAIN_RUNNING)
+        return notRunning();
+    if (auto frozen = group->freeze(true); !frozen) {
+        warn(group->freeze(false), "cannot thaw after a freeze that failed");
+        return frozen;
+    }
+    {
+        std::lock_guard lock(lock_);
+        if (!live_)
+            return notRunning();
+        setState(VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_USER);
+    }
+    driver_.events().lifecycle(subject(), VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
+    return saveRuntime();
+}
+
+Result<void> ContainerDomain::resume() {
+    VZ_TRY(auto group, cgroup());
+    if (state().first == VIR_DOMAIN_RUNNING)
+        return fail(ErrorCode::OperationInvalid, "domain is already running");
+    if (state().first != VIR_DOMAIN_PAUSED)
+        return fail(ErrorCode::OperationInvalid, "domain is not paused");
+    VZ_CHECK(group->freeze(false));
+    {
+        std::lock_guard lock(lock_);
+        if (!live_)
+            return notRunning();
+        setState(VIR_DOMAIN_RUNNING, VIR_DOMAIN_RUNNING_UNPAUSED);
+    }
+    driver_.events().lifecycle(subject(), VIR_DOMAIN_EVENT_RESUMED, VIR_DOMAIN_EVENT_RESUMED_UNPAUSED);
+    return saveRuntime();
+}
+
+Result<void> ContainerDomain::setEndActions(const domain::Definition& definition) {
+    VZ_TRY(auto container, running());
+    return container->setEndActions(definition.onPoweroff, definition.onReboot, definition.onCrash);
+}
+
+} // namespace vz::driver

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "driver/driver.hpp"
+
+#include "base/file.hpp"
+#include "base/log.hpp"
+#include "ct/container.hpp"
+#include "ct/guest_facts.hpp"
+#include "ct/network.hpp"
+#include "driver/container_domain.hpp"
+
+namespace vz::driver {
+
+Driver::Driver(Settings settings, Inhibit inhibit)
+    : settings_(std::move(settings)), paths_{settings_.configDir, settings_.runDir, settings_.libDir,
+                                             settings_.logDir},
+      inhibit_(std::move(inhibit)), store_(paths_.config),
+      idRanges_(cat(paths_.lib, "/id-ranges"), settings_.idRangeFirst, settings_.idRangeLast) {}
+
+Driver::~Driver() {
+    if (autostart_.joinable())
+        autostart_.join();
+}
+
+Result<std::unique_ptr<Driver>> Driver::create(const std::string& configRoot, Inhibit inhibit) {
+    VZ_TRY(auto settings, Settings::load(cat(configRoot, "/vz.conf")));
+    std::unique_ptr<Driver> driver(new Driver(std::move(settings), std::move(inhibit)));
+    VZ_CHECK(driver->prepare());
+    VZ_CHECK(driver->loadConfigs());
+    driver->adoptRunning();
+    return driver;
+}
+
+Result<void> Driver::prepare() {
+    for (const auto& folder :
+         {paths_.config, cat(paths_.config, "/autostart"), paths_.run, paths_.lib, paths_.log})
+        VZ_CHECK(file::makeDirs(folder, 0700));
+    VZ_TRY(parser_, abi::DomainXml::create());
+    VZ_TRY(events_, abi::Events::create());
+    VZ_TRY(reactor_, Reactor::create());
+    VZ_TRY(cgroupHost_, ct::CgroupHost::probe());
+    CapabilitiesProbe probe;
+    probe.hostUuid = abi::hostUuid();
+    probe.emulator = settings_.supervisor;
+    probe.securityModel = ct::apparmorEnabled() ? "apparmor" : "";
+    VZ_TRY(capabilities_, probeCapabilities(probe));
+    return {};
+}
+
+Result<void> Driver::loadConfigs() {
+    VZ_TRY(auto entries, store_.load());
+    for (const auto& entry : entries) {
+        auto config = domain::Config::parse(*parser_, entry.xml, {});
+        if (!config) {
+            log::error("the config of domain '", entry.name, "' is left out: ", config.error().message());
+            continue;
+        }
+        if (config->definition().name != entry.name || registry_.byName(entry.name))
+            continue;
+        auto domain = std::make_shared<ContainerDomain>(*this, *std::move(config), true);
+        if (auto added = registry_.add(domain); !added)
+            log::error("the config of domain '", entry.name, "' is left out: ", added.error().message());
+    }
+    return {};
+}
+
+void Driver::reload() {
+    if (auto loaded = loadConfigs(); !loaded)
+        log::error("configs cannot be read again: ", loaded.error().message());
+}
+
+void Driver::adoptRunning() {
+    auto folders = file::list(paths_.run);
+    if (!folders)
+        return;
+    for (const auto& name : *folders) {
+        if (file::isDirectory(cat(paths_.run, "/", name)))
+            adopt(name);
+    }
+}
+
+/** One run folder: a container that still runs is taken over; of one that does not, the remains are removed.
+ */
+void Driver::adopt(const std::string& uuid) {
+    auto folder = cat(paths_.run, "/", uuid);
+    auto state = domain::loadState(folder);
+    if (state) {
+        auto domain = registry_.byUuid(uuid);
+        if (!domain && !state->persistent) {
+            if (auto config = domain::Config::parse(*parser_, state->liveXml, {})) {
+                domain = std::make_shared<ContainerDomain>(*this, *std::move(config), false);
+                if (!registry_.add(domain))
+                    domain = nullptr;
+            }
+        }
+        auto adopted = domain ? domain->adopt(*state)
+                              : Result<void>(fail(ErrorCode::NoDomain, "its definition cannot be read"));
+        if (adopted) {
+            if (state->autodestroy) {
+                if (auto job = domain->jobs().begin("autodestroy",
+                                                    std::chrono::seconds(settings_.jobTimeoutSeconds)))
+                    (void)domain->destroy(false);
+            }
+            return;
+        }
+        log::info("container ", uuid, " does not run any more: ", adopted.error().message());
+        if (domain && !domain->persistent())
+            registry_.remove(domain);
+        if (auto removed = ct::Cgroup::removeLeftovers(cgroupHost_, state->cgroup); !removed)
+            log::warning("cgroups of ", uuid, " are left over: ", removed.error().message());
+        for (const auto& interface : state->hostInterfaces)
+            (void)ct::removeInterface(interface);
+        if (domain && domain->persistent())
+            domain->endedWhileAway(ct::Container::lastEnd(folder));
+    }
+    if (auto removed = file::removeTree(folder); !removed)
+        log::warning("a run folder is left over: ", removed.error().message());
+}
+
+void Driver::autostart() {
+    // Once per boot of the host: the run folder is emptied by a boot, not by a restart of the daemon.
+    auto done = cat(paths_.run, "/autostarted");
+    if (!settings_.autostart || file::exists(done))
+        return;
+    if (auto marked = file::writeAtomic(done, ""); !marked) {
+        log::error("autostart is left out: ", marked.error().message());
+        return;
+    }
+    autostart_ = std::thread([this] { autostartAll(); });
+}
+
+void Driver::autostartAll() {
+    for (auto& domain : registry_.all()) {
+        if (!domain->autostart() || domain->active())
+            continue;
+        auto job = domain->jobs().begin("autostart", std::chrono::seconds(settings_.jobTimeoutSeconds));
+        auto started = job ? domain->start({}) : Result<void>(std::move(job).takeError());
+        if (!started && !domain->active())
+            log::error("domain '", domain->name(),
+                       "' cannot be started automatically: ", started.error().message());
+    }
+}
+
+void Driver::countActive(int change) {
+    std::lock_guard lock(activeLock_);
+    bool before = active_ > 0;
+    active_ += change;
+    if (before != (active_ > 0))
+        inhibit_(active_ > 0);
+}
+
+void Driver::connected(virConnectPtr conn) {
+    std::lock_guard lock(connectionsLock_);
+    connections_.insert(conn);
+}
+
+bool Driver::isConnected(virConnectPtr conn) const {
+    std::lock_guard lock(connectionsLock_);
+    return connections_.contains(conn);
+}
+
+void Driver::disconnected(virConnectPtr conn) {
+    {
+        std::lock_guard lock(connectionsLock_);
+        connections_.erase(conn);
+    }
+    for (auto& domain : registry_.all()) {
+        if (domain->autodestroyOwner() != conn)
+            continue;
+        // Closing must not wait for a domain that is busy.
+        worker_.post([domain, limit = std::chrono::seconds(settings_.jobTimeoutSeconds)] {
+            auto job = domain->jobs().begin("autodestroy", limit);
+            auto destroyed = job ? domain->destroy(false) : Result<void>(std::move(job).takeError());
+            if (!destroyed && domain->active())
+                log::error("domain '", domain->name(),
+                           "' outlives its connection: ", destroyed.error().message());
+        });
+    }
+}
+
+} // namespace vz::driver

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "base/reactor.hpp"
+#include "ct/cgroup.hpp"
+#include "ct/id_ranges.hpp"
+#include "domain/store.hpp"
+#include "driver/capabilities.hpp"
+#include "driver/registry.hpp"
+#include "driver/settings.hpp"
+#include "driver/worker.hpp"
+#include "libvirt/domain_xml.hpp"
+#include "libvirt/objects.hpp"
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+
+namespace vz::driver {
+
+/**
+ * The one driver object of the daemon: made by the state driver's initialize, ended by its cleanup. What is
+ * const here is set once and safe to use from any thread; the rest is thread-safe by itself.
+ */
+class Driver {
+public:
+    using Inhibit = std::function<void(bool on)>;
+
+    /** Reads the settings and configs, finds running containers again. */
+    static Result<std::unique_ptr<Driver>> create(const std::string& configRoot, Inhibit inhibit);
+    ~Driver();
+
+    /** Starts what has autostart set, once per boot of the host; returns at once. */
+    void autostart();
+    /** Looks for configs that were added on disk (SIGHUP). */
+    void reload();
+
+    const Settings& settings() const { return settings_; }
+    const domain::Paths& paths() const { return paths_; }
+    const abi::DomainXml& parser() const { return *parser_; }
+    const ct::CgroupHost& cgroupHost() const { return cgroupHost_; }
+    const CapabilitiesFacts& capabilities() const { return capabilities_; }
+    abi::Events& events() { return *events_; }
+    Registry& registry() { return registry_; }
+    domain::Store& store() { return store_; }
+    std::mutex& storeLock() { return storeLock_; }
+    ct::IdRanges& idRanges() { return idRanges_; }
+    Reactor& reactor() { return *reactor_; }
+    Worker& worker() { return worker_; }
+
+    /** A domain became active (+1) or inactive (-1): keeps a `libvirtd --timeout` alive while any is. */
+    void countActive(int change);
+
+    // Connections, for what must end with them.
+    void connected(virConnectPtr conn);
+    void disconnected(virConnectPtr conn);
+    bool isConnected(virConnectPtr conn) const;
+
+private:
+    Driver(Settings settings, Inhibit inhibit);
+    Result<void> prepare();
+    Result<void> loadConfigs();
+    void adoptRunning();
+    void adopt(const std::string& uuid);
+    void autostartAll();
+
+    Settings settings_;
+    domain::Paths paths_;
+    Inhibit inhibit_;
+    std::unique_ptr<abi::DomainXml> parser_;
+    std::unique_ptr<abi::Events> events_;
+    std::unique_ptr<Reactor> reactor_;
+    ct::CgroupHost cgroupHost_;
+    CapabilitiesFacts capabilities_;
+    domain::Store store_;
+    std::mutex storeLock_;
+    ct::IdRanges idRanges_;
+    mutable std::mutex connectionsLock_;
+    std::set<virConnectPtr> connections_;
+    std::mutex activeLock_;
+    int active_ = 0;
+    Registry registry_;
+    std::thread autostart_;
+    Worker worker_; // last: its tasks use everything above
+};
+
+/** The driver while it is initialized, or null. */
+Driver* theDriver();
+
+} // namespace vz::driver

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "ct/cgroup.hpp"
+#include "ct/launch_spec.hpp"
+#include "domain/definition.hpp"
+#include "driver/driver.hpp"
+
+namespace vz::driver {
+
+/** The launch description of a container, from its definition; cgroup folders are filled in later. */
+Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& definition,
+                                  const std::string& runDir);
+
+/** Limits and device rules that its cgroups start with. */
+Result<ct::CgroupLimits> startLimits(const domain::Definition& definition);
+
+/** One <filesystem> as a mount; decides whether owners are mapped (@p uids empty: never). */
+Result<ct::Mount> mountOf(const domain::Filesystem& filesystem, const std::vector<ct::IdRange>& uids);
+
+/** The node and the rule for a host device. */
+struct DeviceGrant {
+    ct::DeviceNode node;
+    ct::DeviceRule rule;
+};
+Result<DeviceGrant> deviceOf(const domain::HostDevice& device);
+
+ct::NetInterface netInterfaceOf(const domain::Interface& interface);
+
+} // namespace vz::driver

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "driver/slot.hpp"
+#include "libvirt/features.hpp"
+
+#include <libvirt/libvirt-lxc.h>
+
+/** The methods behind the slots (slots.cpp), by topic; each has the meaning of the public API of its name. */
+namespace vz::driver {
+
+// connection.cpp
+int connectOpen(virConnectPtr conn, virConnectAuthPtr auth, void* conf, unsigned int flags) noexcept;
+int connectClose(virConnectPtr conn) noexcept;
+int connectSupportsFeature(virConnectPtr conn, int feature) noexcept;
+Result<const char*> connectGetType(const ConnectCall& call);
+Result<void> connectGetVersion(const ConnectCall& call, unsigned long* version);
+Result<std::string> connectGetHostname(const ConnectCall& call);
+Result<std::string> connectGetSysinfo(const ConnectCall& call, unsigned int flags);
+Result<int> connectGetMaxVcpus(const ConnectCall& call, const char* type);
+Result<std::string> connectGetCapabilities(const ConnectCall& call);
+Result<std::string> connectGetDomainCapabilities(const ConnectCall& call, const char* emulator,
+                                                 const char* arch, const char* machine, const char* virtType,
+                                                 unsigned int flags);
+Result<int> connectIsEncrypted(const ConnectCall& call);
+Result<int> connectIsSecure(const ConnectCall& call);
+Result<int> connectIsAlive(const ConnectCall& call);
+Result<int> eventRegister(const ConnectCall& call, virConnectDomainEventCallback cb, void* opaque,
+                          virFreeCallback ff);
+Result<int> eventDeregister(const ConnectCall& call, virConnectDomainEventCallback cb);
+Result<int> eventRegisterAny(const ConnectCall& call, virDomainPtr dom, int eventId,
+                             virConnectDomainEventGenericCallback cb, void* opaque, virFreeCallback ff);
+Result<int> eventDeregisterAny(const ConnectCall& call, int callbackId);
+
+// node.cpp
+Result<void> nodeGetInfo(const ConnectCall& call, virNodeInfoPtr info);
+Result<int> nodeGetCpuMap(const ConnectCall& call, unsigned char** map, unsigned int* online,
+                          unsigned int flags);
+Result<void> nodeGetCpuStats(const ConnectCall& call, int cpu, virNodeCPUStatsPtr params, int* count,
+                             unsigned int flags);
+Result<void> nodeGetMemoryStats(const ConnectCall& call, int cell, virNodeMemoryStatsPtr params, int* count,
+                                unsigned int flags);
+Result<int> nodeGetCellsFreeMemory(const ConnectCall& call, unsigned long long* free, int startCell,
+                                   int maxCells);
+Result<unsigned long long> nodeGetFreeMemory(const ConnectCall& call);
+Result<int> nodeGetFreePages(const ConnectCall& call, unsigned int npages, unsigned int* pages, int startCell,
+                             unsigned int cellCount, unsigned long long* counts, unsigned int flags);
+Result<int> nodeAllocPages(const ConnectCall& call, unsigned int npages, unsigned int* sizes,
+                           unsigned long long* counts, int startCell, unsigned int cellCount,
+                           unsigned int flags);
+Result<void> nodeGetMemoryParameters(const ConnectCall& call, virTypedParameterPtr params, int* count,
+                                     unsigned int flags);
+Result<void> nodeSetMemoryParameters(const ConnectCall& call, virTypedParameterPtr params, int count,
+                                     unsigned int flags);
+Result<void> nodeGetSecurityModel(const ConnectCall& call, virSecurityModelPtr model);
+
+// listing.cpp
+Result<int> listDomains(const ConnectCall& call, int* ids, int max);
+Result<int> numOfDomains(const ConnectCall& call);
+Result<int> listAllDomains(const ConnectCall& call, virDomainPtr** domains, unsigned int flags);
+Result<int> listDefinedDomains(const ConnectCall& call, char** names, int max);
+Result<int> numOfDefinedDomains(const ConnectCall& call);
+Result<virDomainPtr> lookupById(const ConnectCall& call, int id);
+Result<virDomainPtr> lookupByUuid(const ConnectCall& call, const unsigned char* uuid);
+Result<virDomainPtr> lookupByName(const ConnectCall& call, const char* name);
+
+// definition.cpp
+Result<virDomainPtr> defineXml(const ConnectCall& call, const char* xml);
+Result<virDomainPtr> defineXmlFlags(const ConnectCall& call, const char* xml, unsigned int flags);
+Result<virDomainPtr> createXml(const ConnectCall& call, const char* xml, unsigned int flags);
+Result<void> undefine(const DomainCall& call);
+Result<void> undefineFlags(const DomainCall& call, unsigned int flags);
+Result<void> rename(const DomainCall& call, const char* name, unsigned int flags);
+Result<void> getAutostart(const DomainCall& call, int* autostart);
+Result<void> setAutostart(const DomainCall& call, int autostart);
+Result<std::string> getXmlDesc(const DomainCall& call, unsigned int flags);
+Result<void> setMetadata(const DomainCall& call, int type, const char* value, const char* key,
+                         const char* uri, unsigned int flags);
+Result<std::string> getMetadata(const DomainCall& call, int type, const char* uri, unsigned int flags);
+Result<void> setLifecycleAction(const DomainCall& call, unsigned int type, unsigned int action,
+                                unsigned int flags);
+
+// lifecycle.cpp
+Result<void> create(const DomainCall& call);
+Result<void> createWithFlags(const DomainCall& call, unsigned int flags);
+Result<void> shutdown(const DomainCall& call);
+Result<void> shutdownFlags(const DomainCall& call, unsigned int flags);
+Result<void> reboot(const DomainCall& call, unsigned int flags);
+Result<void> reset(const DomainCall& call, unsigned int flags);
+Result<void> destroy(const DomainCall& call);
+Result<void> destroyFlags(const DomainCall& call, unsigned int flags);
+Result<void> suspend(const DomainCall& call);
+Result<void> resume(const DomainCall& call);
+
+// state.cpp
+Result<std::string> getOsType(const DomainCall& call);
+Result<void> getInfo(const DomainCall& call, virDomainInfoPtr info);
+Result<void> getState(const DomainCall& call, int* state, int* reason, unsigned int flags);
+Result<void> getControlInfo(const DomainCall& call, virDomainControlInfoPtr info, unsigned int flags);
+Result<int> isActive(const DomainCall& call);
+Result<int> isPersistent(const DomainCall& call);
+Result<int> isUpdated(const DomainCall& call);
+Result<unsigned long long> getMaxMemory(const DomainCall& call);
+Result<int> getVcpusFlags(const DomainCall& call, unsigned int flags);
+Result<int> getMaxVcpus(const DomainCall& call);
+Result<int> getVcpus(const DomainCall& call, virVcpuInfoPtr info, int maxInfo, unsigned char* maps,
+                     int mapLength);
+Result<void> getSecurityLabel(const DomainCall& call, virSecurityLabelPtr label);
+Result<int> getSecurityLabelList(const DomainCall& call, virSecurityLabelPtr* labels);
+
+// statistics.cpp
+Result<int> getAllDomainStats(const ConnectCall& call, virDomainPtr* domains, unsigned int count,
+                              unsigned int stats, virDomainStatsRecordPtr** records, unsigned int flags);
+Result<int> getCpuStats(const DomainCall& call, virTypedParameterPtr params, unsigned int nparams,
+                        int startCpu, unsigned int ncpus, unsigned int flags);
+Result<int> memoryStats(const DomainCall& call, virDomainMemoryStatPtr stats, unsigned int count,
+                        unsigned int flags);
+Result<void> interfaceStats(const DomainCall& call, const char* device, virDomainInterfaceStatsPtr stats);
+
+// devices.cpp
+Result<void> attachDevice(const DomainCall& call, const char* xml);
+Result<void> attachDeviceFlags(const DomainCall& call, const char* xml, unsigned int flags);
+Result<void> detachDevice(const DomainCall& call, const char* xml);
+Result<void> detachDeviceFlags(const DomainCall& call, const char* xml, unsigned int flags);
+Result<void> detachDeviceAlias(const DomainCall& call, const char* alias, unsigned int flags);
+Result<void> updateDeviceFlags(const DomainCall& call, const char* xml, unsigned int flags);
+
+// guest.cpp
+Result<void> openConsole(const DomainCall& call, const char* device, virStreamPtr stream, unsigned int flags);
+Result<int> openNamespace(const DomainCall& call, int** fds, unsigned int flags);
+Result<void> sendProcessSignal(const DomainCall& call, long long pid, unsigned int signal,
+                               unsigned int flags);
+Result<std::string> getHostname(const DomainCall& call, unsigned int flags);
+Result<void> getTime(const DomainCall& call, long long* seconds, unsigned int* nseconds, unsigned int flags);
+Result<void> setTime(const DomainCall& call, long long seconds, unsigned int nseconds, unsigned int flags);
+Result<void> setUserPassword(const DomainCall& call, const char* user, const char* password,
+                             unsigned int flags);
+Result<int> interfaceAddresses(const DomainCall& call, virDomainInterfacePtr** interfaces,
+                               unsigned int source, unsigned int flags);
+Result<int> getFsInfo(const DomainCall& call, virDomainFSInfoPtr** info, unsigned int flags);
+Result<void> getGuestInfo(const DomainCall& call, unsigned int types, virTypedParameterPtr* params,
+                          int* nparams, unsigned int flags);
+
+/** The table of all slots we fill. */
+std::vector<abi::SlotEntry> slotTable();
+
+/** What VIR_DOMAIN_AFFECT_* mean for this domain now; OperationInvalid where it cannot be. */
+struct Affects {
+    bool live, config;
+};
+Result<Affects> affects(const ContainerDomain& domain, unsigned int flags);
+
+} // namespace vz::driver

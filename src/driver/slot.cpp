@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "driver/slot.hpp"
+
+namespace vz::driver {
+
+Result<Driver*> activeDriver() {
+    if (auto* driver = theDriver())
+        return driver;
+    return fail(ErrorCode::NoConnect, "the vz driver is not running in this daemon; its log says why");
+}
+
+Result<void> checkAccess(virConnectPtr conn, const void* def, const char* slot, unsigned int flags) {
+    for (const auto& rule : abi::accessRules(slot)) {
+        if (rule.flag && !(flags & rule.flag))
+            continue;
+        if (rule.connect)
+            VZ_CHECK(abi::checkConnectAccess(conn, rule.permission));
+        else if (def)
+            VZ_CHECK(abi::checkDomainAccess(conn, def, rule.permission));
+    }
+    return {};
+}
+
+Result<DomainRef> findDomain(Driver& driver, virDomainPtr handle) {
+    unsigned char bytes[VIR_UUID_BUFLEN];
+    if (::virDomainGetUUID(handle, bytes) < 0)
+        return abi::lastError("invalid domain handle");
+    VZ_TRY(auto uuid, abi::uuidText(bytes));
+    if (auto domain = driver.registry().byUuid(uuid))
+        return domain;
+    const char* name = ::virDomainGetName(handle);
+    return fail(ErrorCode::NoDomain, "no domain with matching uuid '", uuid, "' (", name ? name : "", ")");
+}
+
+Result<void> allowFlags(unsigned int flags, unsigned int allowed, const char* api) {
+    if (unsigned int rest = flags & ~allowed)
+        return fail(ErrorCode::OperationUnsupported, "flags ", rest, " of ", api,
+                    " are not supported for containers");
+    return {};
+}
+
+} // namespace vz::driver

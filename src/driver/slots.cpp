@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The slot table. A slot that is not here is answered by libvirt itself: VIR_ERR_NO_SUPPORT.
+#include "driver/methods.hpp"
+
+namespace vz::driver {
+
+namespace {
+
+/** One slot stands behind virConnectGetAllDomainStats and virDomainListGetStats. */
+using AllDomainStats = int (*)(virConnectPtr, virDomainPtr*, unsigned int, unsigned int,
+                               virDomainStatsRecordPtr**, unsigned int);
+
+/** The public API has a size behind these, which libvirt itself sees to. */
+using InterfaceStats = int (*)(virDomainPtr, const char*, virDomainInterfaceStatsPtr);
+
+template<typename Function>
+abi::SlotEntry plain(const char* slot, Function* function) {
+    return {slot, reinterpret_cast<void*>(function)};
+}
+
+void addConnection(std::vector<abi::SlotEntry>& table) {
+    table.insert(
+        table.end(),
+        {
+            plain("connectOpen", &connectOpen),
+            plain("connectClose", &connectClose),
+            plain("connectSupportsFeature", &connectSupportsFeature),
+            entry<"connectGetType", &virConnectGetType, &connectGetType>(),
+            entry<"connectGetVersion", &virConnectGetVersion, &connectGetVersion>(),
+            entry<"connectGetHostname", &virConnectGetHostname, &connectGetHostname>(),
+            entry<"connectGetSysinfo", &virConnectGetSysinfo, &connectGetSysinfo>(),
+            entry<"connectGetMaxVcpus", &virConnectGetMaxVcpus, &connectGetMaxVcpus>(),
+            entry<"connectGetCapabilities", &virConnectGetCapabilities, &connectGetCapabilities>(),
+            entry<"connectGetDomainCapabilities", &virConnectGetDomainCapabilities,
+                  &connectGetDomainCapabilities>(),
+            entry<"connectIsEncrypted", &virConnectIsEncrypted, &connectIsEncrypted>(),
+            entry<"connectIsSecure", &virConnectIsSecure, &connectIsSecure>(),
+            entry<"connectIsAlive", &virConnectIsAlive, &connectIsAlive>(),
+            entry<"connectDomainEventRegister", &virConnectDomainEventRegister, &eventRegister>(),
+            entry<"connectDomainEventDeregister", &virConnectDomainEventDeregister, &eventDeregister>(),
+            entry<"connectDomainEventRegisterAny", &virConnectDomainEventRegisterAny, &eventRegisterAny>(),
+            entry<"connectDomainEventDeregisterAny", &virConnectDomainEventDeregisterAny,
+                  &eventDeregisterAny>(),
+            entry<"connectListDomains", &virConnectListDomains, &listDomains>(),
+            entry<"connectNumOfDomains", &virConnectNumOfDomains, &numOfDomains>(),
+            entry<"connectListAllDomains", &virConnectListAllDomains, &listAllDomains>(),
+            entry<"connectListDefinedDomains", &virConnectListDefinedDomains, &listDefinedDomains>(),
+            entry<"connectNumOfDefinedDomains", &virConnectNumOfDefinedDomains, &numOfDefinedDomains>(),
+            entryAs<"connectGetAllDomainStats", AllDomainStats, &getAllDomainStats>(),
+        });
+}
+
+void addNode(std::vector<abi::SlotEntry>& table) {
+    table.insert(
+        table.end(),
+        {
+            entry<"nodeGetInfo", &virNodeGetInfo, &nodeGetInfo>(),
+            entry<"nodeGetCPUMap", &virNodeGetCPUMap, &nodeGetCpuMap>(),
+            entry<"nodeGetCPUStats", &virNodeGetCPUStats, &nodeGetCpuStats>(),
+            entry<"nodeGetMemoryStats", &virNodeGetMemoryStats, &nodeGetMemoryStats>(),
+            entry<"nodeGetCellsFreeMemory", &virNodeGetCellsFreeMemory, &nodeGetCellsFreeMemory>(),
+            entry<"nodeGetFreeMemory", &virNodeGetFreeMemory, &nodeGetFreeMemory>(),
+            entry<"nodeGetFreePages", &virNodeGetFreePages, &nodeGetFreePages>(),
+            entry<"nodeAllocPages", &virNodeAllocPages, &nodeAllocPages>(),
+            entry<"nodeGetMemoryParameters", &virNodeGetMemoryParameters, &nodeGetMemoryParameters>(),
+            entry<"nodeSetMemoryParameters", &virNodeSetMemoryParameters, &nodeSetMemoryParameters>(),
+            entry<"nodeGetSecurityModel", &virNodeGetSecurityModel, &nodeGetSecurityModel>(),
+        });
+}
+
+void addDefinition(std::vector<abi::SlotEntry>& table) {
+    table.insert(table.end(),
+                 {
+                     entry<"domainLookupByID", &virDomainLookupByID, &lookupById>(),
+                     entry<"domainLookupByUUID", &virDomainLookupByUUID, &lookupByUuid>(),
+                     entry<"domainLookupByName", &virDomainLookupByName, &lookupByName>(),
+                     entry<"domainDefineXML", &virDomainDefineXML, &defineXml>(),
+                     entry<"domainDefineXMLFlags", &virDomainDefineXMLFlags, &defineXmlFlags>(),
+                     entry<"domainCreateXML", &virDomainCreateXML, &createXml>(),
+                     entry<"domainUndefine", &virDomainUndefine, &undefine>(),
+                     entry<"domainUndefineFlags", &virDomainUndefineFlags, &undefineFlags>(),
+                     entry<"domainRename", &virDomainRename, &rename>(),
+                     entry<"domainGetAutostart", &virDomainGetAutostart, &getAutostart>(),
+                     entry<"domainSetAutostart", &virDomainSetAutostart, &setAutostart>(),
+                     entry<"domainGetXMLDesc", &virDomainGetXMLDesc, &getXmlDesc>(),
+                     entry<"domainSetMetadata", &virDomainSetMetadata, &setMetadata>(),
+                     entry<"domainGetMetadata", &virDomainGetMetadata, &getMetadata>(),
+                     entry<"domainSetLifecycleAction", &virDomainSetLifecycleAction, &setLifecycleAction>(),
+                 });
+}
+
+void addLifecycle(std::vector<abi::SlotEntry>& table) {
+    table.insert(table.end(),
+                 {
+                     entry<"domainCreate", &virDomainCreate, &create>(),
+                     entry<"domainCreateWithFlags", &virDomainCreateWithFlags, &createWithFlags>(),
+                     entry<"domainShutdown", &virDomainShutdown, &shutdown>(),
+                     entry<"domainShutdownFlags", &virDomainShutdownFlags, &shutdownFlags>(),
+                     entry<"domainReboot", &virDomainReboot, &reboot>(),
+                     entry<"domainReset", &virDomainReset, &reset>(),
+                     entry<"domainDestroy", &virDomainDestroy, &destroy>(),
+                     entry<"domainDestroyFlags", &virDomainDestroyFlags, &destroyFlags>(),
+                     entry<"domainSuspend", &virDomainSuspend, &suspend>(),
+                     entry<"domainResume", &virDomainResume, &resume>(),
+                 });
+}
+
+void addState(std::vector<abi::SlotEntry>& table) {
+    table.insert(
+        table.end(),
+        {
+            entry<"domainGetOSType", &virDomainGetOSType, &getOsType>(),
+            entry<"domainGetInfo", &virDomainGetInfo, &getInfo>(),
+            entry<"domainGetState", &virDomainGetState, &getState>(),
+            entry<"domainGetControlInfo", &virDomainGetControlInfo, &getControlInfo>(),
+            entry<"domainIsActive", &virDomainIsActive, &isActive>(),
+            entry<"domainIsPersistent", &virDomainIsPersistent, &isPersistent>(),
+            entry<"domainIsUpdated", &virDomainIsUpdated, &isUpdated>(),
+            entry<"domainGetMaxMemory", &virDomainGetMaxMemory, &getMaxMemory>(),
+            entry<"domainGetVcpusFlags", &virDomainGetVcpusFlags, &getVcpusFlags>(),
+            entry<"domainGetMaxVcpus", &virDomainGetMaxVcpus, &getMaxVcpus>(),
+            entry<"domainGetVcpus", &virDomainGetVcpus, &getVcpus>(),
+            entry<"domainGetSecurityLabel", &virDomainGetSecurityLabel, &getSecurityLabel>(),
+            entry<"domainGetSecurityLabelList", &virDomainGetSecurityLabelList, &getSecurityLabelList>(),
+            entry<"domainGetCPUStats", &virDomainGetCPUStats, &getCpuStats>(),
+            entry<"domainMemoryStats", &virDomainMemoryStats, &memoryStats>(),
+            entryAs<"domainInterfaceStats", InterfaceStats, &interfaceStats>(),
+        });
+}
+
+void addGuest(std::vector<abi::SlotEntry>& table) {
+    table.insert(table.end(),
+                 {
+                     entry<"domainAttachDevice", &virDomainAttachDevice, &attachDevice>(),
+                     entry<"domainAttachDeviceFlags", &virDomainAttachDeviceFlags, &attachDeviceFlags>(),
+                     entry<"domainDetachDevice", &virDomainDetachDevice, &detachDevice>(),
+                     entry<"domainDetachDeviceFlags", &virDomainDetachDeviceFlags, &detachDeviceFlags>(),
+                     entry<"domainDetachDeviceAlias", &virDomainDetachDeviceAlias, &detachDeviceAlias>(),
+                     entry<"domainUpdateDeviceFlags", &virDomainUpdateDeviceFlags, &updateDeviceFlags>(),
+                     entry<"domainOpenConsole", &virDomainOpenConsole, &openConsole>(),
+                     entry<"domainLxcOpenNamespace", &virDomainLxcOpenNamespace, &openNamespace>(),
+                     entry<"domainSendProcessSignal", &virDomainSendProcessSignal, &sendProcessSignal>(),
+                     entry<"domainGetHostname", &virDomainGetHostname, &getHostname>(),
+                     entry<"domainGetTime", &virDomainGetTime, &getTime>(),
+                     entry<"domainSetTime", &virDomainSetTime, &setTime>(),
+                     entry<"domainSetUserPassword", &virDomainSetUserPassword, &setUserPassword>(),
+                     entry<"domainInterfaceAddresses", &virDomainInterfaceAddresses, &interfaceAddresses>(),
+                     entry<"domainGetFSInfo", &virDomainGetFSInfo, &getFsInfo>(),
+                     entry<"domainGetGuestInfo", &virDomainGetGuestInfo, &getGuestInfo>(),
+                 });
+}
+
+} // namespace
+
+std::vector<abi::SlotEntry> slotTable() {
+    std::vector<abi::SlotEntry> table;
+    addConnection(table);
+    addNode(table);
+    addDefinition(table);
+    addLifecycle(table);
+    addState(table);
+    addGuest(table);
+    return table;
+}
+
+} // namespace vz::driver

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "ct/network.hpp"
+#include "driver/methods.hpp"
+#include "driver/typed_params.hpp"
+
+namespace vz::driver {
+
+namespace {
+
+using Number = unsigned long long;
+
+void addState(TypedParams& out, const ContainerDomain& domain) {
+    auto [state, reason] = domain.state();
+    out.add("state.state", state);
+    out.add("state.reason", reason);
+}
+
+void addCpu(TypedParams& out, const ct::Cgroup& group) {
+    if (auto time = group.cpuTime()) {
+        out.add("cpu.time", Number(time->totalNs));
+        out.add("cpu.user", Number(time->userNs));
+        out.add("cpu.system", Number(time->systemNs));
+    }
+}
+
+void addBalloon(TypedParams& out, const domain::Definition& definition, const ct::Cgroup* group) {
+    out.add("balloon.current", Number(definition.memoryKiB));
+    out.add("balloon.maximum", Number(definition.maxMemoryKiB));
+    if (!group)
+        return;
+    if (auto memory = group->memory()) {
+        uint64_t available = definition.memoryKiB;
+        uint64_t used = memory->used / 1024;
+        out.add("balloon.swap_in", Number(memory->swapIn / 1024));
+        out.add("balloon.swap_out", Number(memory->swapOut / 1024));
+        out.add("balloon.major_fault", Number(memory->majorFaults));
+        out.add("balloon.minor_fault", Number(memory->minorFaults));
+        out.add("balloon.unused", Number(available > used ? available - used : 0));
+        out.add("balloon.available", Number(available));
+        out.add("balloon.disk_caches", Number(memory->cache / 1024));
+        out.add("balloon.rss", Number(used));
+    }
+}
+
+void addVcpu(TypedParams& out, const domain::Definition& definition) {
+    out.add("vcpu.current", definition.vcpus);
+    out.add("vcpu.maximum", definition.maxVcpus);
+}
+
+void addNet(TypedParams& out, const domain::Definition& definition) {
+    out.add("net.count", static_cast<unsigned int>(definition.interfaces.size()));
+    for (size_t i = 0; i < definition.interfaces.size(); ++i) {
+        const auto& name = definition.interfaces[i].targetDev;
+        auto prefix = cat("net.", i, ".");
+        out.add(prefix + "name", name);
+        auto counters = ct::hostCounters(name);
+        if (!counters)
+            continue;
+        // What the host's end of the pair receives, the container has sent.
+        out.add(prefix + "rx.bytes", Number(counters->txBytes));
+        out.add(prefix + "rx.pkts", Number(counters->txPackets));
+        out.add(prefix + "rx.errs", Number(counters->txErrors));
+        out.add(prefix + "rx.drop", Number(counters->txDropped));
+        out.add(prefix + "tx.bytes", Number(counters->rxBytes));
+        out.add(prefix + "tx.pkts", Number(counters->rxPackets));
+        out.add(prefix + "tx.errs", Number(counters->rxErrors));
+        out.add(prefix + "tx.drop", Number(counters->rxDropped));
+    }
+}
+
+void addAll(TypedParams& out, const ContainerDomain& domain, unsigned int stats) {
+    auto config = domain.current();
+    const auto& definition = config.definition();
+    auto group = domain.cgroup();
+    const ct::Cgroup* running = group ? group->get() : nullptr;
+    if (stats & VIR_DOMAIN_STATS_STATE)
+        addState(out, domain);
+    if (stats & VIR_DOMAIN_STATS_CPU_TOTAL && running)
+        addCpu(out, *running);
+    if (stats & VIR_DOMAIN_STATS_BALLOON)
+        addBalloon(out, definition, running);
+    if (stats & VIR_DOMAIN_STATS_VCPU)
+        addVcpu(out, definition);
+    if (stats & VIR_DOMAIN_STATS_INTERFACE && running)
+        addNet(out, definition);
+    if (stats & VIR_DOMAIN_STATS_BLOCK && running)
+        out.add("block.count", 0u);
+}
+
+constexpr unsigned int supportedStats = VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_CPU_TOTAL |
+                                        VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_VCPU |
+                                        VIR_DOMAIN_STATS_INTERFACE | VIR_DOMAIN_STATS_BLOCK;
+
+/** Records under way; freed as libvirt frees them unless handed over. */
+class Records {
+public:
+    explicit Records(size_t capacity)
+        : list_(static_cast<virDomainStatsRecordPtr*>(
+              std::calloc(capacity + 1, sizeof(virDomainStatsRecordPtr)))) {
+        if (!list_)
+            throw std::bad_alloc();
+    }
+    Records(const Records&) = delete;
+    Records& operator=(const Records&) = delete;
+    ~Records() {
+        if (list_)
+            ::virDomainStatsRecordListFree(list_);
+    }
+    /** Takes the caller's reference of @p handle. */
+    void add(virDomainPtr handle, TypedParams& params) {
+        auto* record = static_cast<virDomainStatsRecordPtr>(std::calloc(1, sizeof(virDomainStatsRecord)));
+        if (!record) {
+            ::virDomainFree(handle);
+            throw std::bad_alloc();
+        }
+        record->dom = handle;
+        params.release(&record->params, &record->nparams);
+        list_[count_++] = record;
+    }
+    int count() const { return count_; }
+    virDomainStatsRecordPtr* release() { return std::exchange(list_, nullptr); }
+
+private:
+    virDomainStatsRecordPtr* list_;
+    int count_ = 0;
+};
+
+Result<std::vector<DomainRef>> asked(const ConnectCall& call, virDomainPtr* handles, unsigned int count,
+                                     unsigned int flags) {
+    std::vector<DomainRef> domains;
+    if (handles && count) {
+        for (unsigned int i = 0; i < count; ++i) {
+            VZ_TRY(auto domain, findDomain(call.driver, handles[i]));
+            domains.push_back(std::move(domain));
+        }
+    } else {
+        domains = call.driver.registry().all();
+    }
+    std::erase_if(domains, [&](auto& domain) {
+        bool active = domain->active(), persistent = domain->persistent();
+        int state = domain->state().first;
+        auto wrong = [&](unsigned int flag, unsigned int other, bool is) {
+            return (flags & (flag | other)) && !(flags & (is ? flag : other));
+        };
+        unsigned int stateFlag = state == VIR_DOMAIN_RUNNING   ? VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING
+                                 : state == VIR_DOMAIN_PAUSED  ? VIR_CONNECT_GET_ALL_DOMAINS_STATS_PAUSED
+                                 : state == VIR_DOMAIN_SHUTOFF ? VIR_CONNECT_GET_ALL_DOMAINS_STATS_SHUTOFF
+                                                               : VIR_CONNECT_GET_ALL_DOMAINS_STATS_OTHER;
+        constexpr unsigned int allStates =
+            VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING | VIR_CONNECT_GET_ALL_DOMAINS_STATS_PAUSED |
+            VIR_CONNECT_GET_ALL_DOMAINS_STATS_SHUTOFF | VIR_CONNECT_GET_ALL_DOMAINS_STATS_OTHER;
+        return wrong(VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE, VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE,
+                     active) ||
+               wrong(VIR_CONNECT_GET_ALL_DOMAINS_STATS_PERSISTENT,
+                     VIR_CONNECT_GET_ALL_DOMAINS_STATS_TRANSIENT, persistent) ||
+               ((flags & allStates) && !(flags & stateFlag)) ||
+               !abi::mayAccessDomain(call.conn, domain->config().def().get(), "read");
+    });
+    return domains;
+}
+
+} // namespace
+
+Result<int> getAllDomainStats(const ConnectCall& call, virDomainPtr* domains, unsigned int count,
+                              unsigned int stats, virDomainStatsRecordPtr** records, unsigned int flags) {
+    if ((flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS) && (stats & ~supportedStats))
+        return fail(ErrorCode::ArgumentUnsupported, "statistics groups ", stats & ~supportedStats,
+                    " are not supported for containers");
+    unsigned int wanted = stats ? stats : supportedStats;
+    VZ_TRY(auto list, asked(call, domains, count, flags));
+    Records out(list.size());
+    for (auto& domain : list) {
+        TypedParams params;
+        addAll(params, *domain, wanted);
+        auto subject = domain->subject();
+        VZ_TRY(auto handle, abi::makeDomain(call.conn, subject.name, subject.uuid, subject.id));
+        out.add(handle, params);
+    }
+    int made = out.count();
+    *records = out.release();
+    return made;
+}
+
+Result<int> getCpuStats(const DomainCall& call, virTypedParameterPtr params, unsigned int nparams,
+                        int startCpu, unsigned int ncpus, unsigned int flags) {
+    VZ_CHECK(allowFlags(flags, VIR_TYPED_PARAM_STRING_OKAY, "virDomainGetCPUStats"));
+    VZ_TRY(auto group, call.domain.cgroup());
+    if (startCpu != -1)
+        return fail(ErrorCode::OperationUnsupported,
+                    "CPU time of a container is known in total only (start_cpu -1)");
+    constexpr int total = 3;
+    if (nparams == 0)
+        return ncpus == 0 ? 1 : total;
+    VZ_TRY(auto time, group->cpuTime());
+    const std::pair<const char*, uint64_t> values[total] = {{VIR_DOMAIN_CPU_STATS_CPUTIME, time.totalNs},
+                                                            {VIR_DOMAIN_CPU_STATS_USERTIME, time.userNs},
+                                                            {VIR_DOMAIN_CPU_STATS_SYSTEMTIME, time.systemNs}};
+    int given = 0;
+    for (auto [name, value] : values) {
+        if (static_cast<unsigned int>(given) == nparams)
+            break;
+        auto& param = params[given++];
+        std::strncpy(param.field, name, VIR_TYPED_PARAM_FIELD_LENGTH - 1);
+        param.type = VIR_TYPED_PARAM_ULLONG;
+        param.value.ul = value;
+    }
+    return given;
+}
+
+Result<int> memoryStats(const DomainCall& call, virDomainMemoryStatPtr stats, unsigned int count,
+                        unsigned int flags) {
+    VZ_CHECK(allowFlags(flags, 0, "virDomainMemoryStats"));
+    VZ_TRY(auto group, call.domain.cgroup());
+    VZ_TRY(auto memory, group->memory());
+    uint64_t limit = call.domain.current().definition().memoryKiB;
+    uint64_t used = memory.used / 1024;
+    const std::pair<int, uint64_t> values[] = {
+        {VIR_DOMAIN_MEMORY_STAT_ACTUAL_BALLOON, limit},
+        {VIR_DOMAIN_MEMORY_STAT_AVAILABLE, limit},
+        {VIR_DOMAIN_MEMORY_STAT_UNUSED, limit > used ? limit - used : 0},
+        {VIR_DOMAIN_MEMORY_STAT_RSS, used},
+        {VIR_DOMAIN_MEMORY_STAT_DISK_CACHES, memory.cache / 1024},
+        {VIR_DOMAIN_MEMORY_STAT_MAJOR_FAULT, memory.majorFaults},
+        {VIR_DOMAIN_MEMORY_STAT_MINOR_FAULT, memory.minorFaults},
+        {VIR_DOMAIN_MEMORY_STAT_SWAP_IN, memory.swapIn / 1024},
+        {VIR_DOMAIN_MEMORY_STAT_SWAP_OUT, memory.swapOut / 1024}};
+    int given = 0;
+    for (auto [tag, value] : values) {
+        if (static_cast<unsigned int>(given) < count)
+            stats[given++] = {tag, value};
+    }
+    return given;
+}
+
+Result<void> interfaceStats(const DomainCall& call, const char* device, virDomainInterfaceStatsPtr stats) {
+    VZ_CHECK(call.domain.running());
+    auto config = call.domain.current();
+    for (const auto& interface : config.definition().interfaces) {
+        if (interface.targetDev != device && interface.mac != device)
+            continue;
+        VZ_TRY(auto counters, ct::hostCounters(interface.targetDev));
+        auto number = [](uint64_t value) { return static_cast<long long>(value); };
+        *stats = {number(counters.txBytes),   number(counters.txPackets), number(counters.txErrors),
+                  number(counters.txDropped), number(counters.rxBytes),   number(counters.rxPackets),
+                  number(counters.rxErrors),  number(counters.rxDropped)};
+        return {};
+    }
+    return fail(ErrorCode::InvalidArg, "'", device, "' is not a known interface of the container");
+}
+
+} // namespace vz::driver

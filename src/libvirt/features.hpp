@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <libvirt/libvirt.h>
+
+namespace vz::abi {
+
+/** Whether libvirt as a whole has an internal feature (virDriverFeature): what connectSupportsFeature answers
+ * for features that do not depend on the driver. 1 or 0. */
+int globalFeature(int feature) noexcept;
+
+/**
+ * Brings a client's handle up to date after its domain was started or stopped, as stock drivers do: the
+ * answer of virDomainCreateWithFlags carries it to the client. Does nothing if the place of the id in the
+ * object could not be found out (see the .cpp); the client then has to look the domain up again. Any thread.
+ */
+void setDomainId(virDomainPtr domain, int id) noexcept;
+
+} // namespace vz::abi
