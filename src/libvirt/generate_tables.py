@@ -37,15 +37,61 @@ def layout_source(tables, version):
     return "\n".join(out)
 
 
+def read_access(path, slots):
+    """Rows: slot, [filter-]connect|domain|none, permission, - | [!]0xFLAGS."""
+    rules, filters, seen = [], [], set()
+    for number, fields in rows(path):
+        slot, what, permission, flags = fields
+        if slot not in slots:
+            sys.exit(f"{path}:{number}: no such slot: {slot}")
+        seen.add(slot)
+        if what == "none":
+            continue
+        into = filters if what.startswith("filter-") else rules
+        what = what.removeprefix("filter-")
+        unless, value = flags.startswith("!"), 0 if flags == "-" else int(flags.lstrip("!"), 16)
+        if what not in ("connect", "domain"):
+            sys.exit(f"{path}:{number}: the object is connect or domain, not {what}")
+        into.append((slot, what == "connect", permission, value, unless))
+    missing = [slot for slot in slots if slot not in seen]
+    if missing:
+        sys.exit(f"{path}: no row for {', '.join(missing)}")
+    return rules, filters
+
+
+def rule_function(name, rules):
+    """The rules lie one after the other, sorted by slot, so that those of one slot are one span."""
+    rules = sorted(rules, key=lambda rule: rule[0])
+    out = [f"constexpr std::string_view {name}Slots[] = {{"]
+    out += [f'    "{slot}",' for slot, *_ in rules] + ["};", f"constexpr AccessRule {name}Table[] = {{"]
+    for _, connect, permission, flags, unless in rules:
+        out.append(f'    {{{str(connect).lower()}, "{permission}", {flags:#x}, {str(unless).lower()}}},')
+    out += ["};", "", f"std::span<const AccessRule> {name}(std::string_view slot) {{",
+            f"    auto found = std::ranges::equal_range({name}Slots, slot);",
+            f"    return {{{name}Table + (found.begin() - std::begin({name}Slots)), found.size()}};", "}", ""]
+    return out
+
+
+def access_source(tables, path):
+    rules, filters = read_access(path, tables["hypervisor"][1:])
+    out = ['#include "libvirt/access.hpp"', "", "#include <algorithm>", "#include <iterator>", "", "namespace vz::abi {", ""]
+    out += rule_function("accessRules", rules) + rule_function("accessFilters", filters)
+    return "\n".join(out + ["} // namespace vz::abi", ""])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=["layout", "access"])
     parser.add_argument("layout")
     parser.add_argument("output")
     parser.add_argument("--version", default="")
+    parser.add_argument("--access")
     options = parser.parse_args()
     tables = read_layout(options.layout)
-    text = layout_source(tables, options.version)
+    if options.kind == "layout":
+        text = layout_source(tables, options.version)
+    else:
+        text = access_source(tables, options.access)
     with open(options.output, "w", encoding="utf-8") as output:
         output.write("// Generated; do not edit.\n" + text)
 
