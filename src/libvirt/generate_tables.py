@@ -38,14 +38,16 @@ def layout_source(tables, version):
 
 
 def read_access(path, slots):
-    """Rows: slot, [filter-]connect|domain|none, permission, - | [!]0xFLAGS."""
+    """Rows: slot, [filter-]connect|domain|nodedev|none, permission, - | [!]0xFLAGS."""
     rules, filters, seen = [], [], set()
     for number, fields in rows(path):
+        if len(fields) != 4:
+            sys.exit(f"{path}:{number}: four fields are needed")
         slot, what, permission, flags = fields
         if slot not in slots:
             sys.exit(f"{path}:{number}: no such slot: {slot}")
         seen.add(slot)
-        if what == "none":
+        if what in ("none", "nodedev"):  # Node devices are not this driver's to check.
             continue
         into = filters if what.startswith("filter-") else rules
         what = what.removeprefix("filter-")

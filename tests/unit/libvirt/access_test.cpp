@@ -30,6 +30,7 @@ extern "C" {
 
 const char* virAccessPermConnectTypeToString(int permission);
 const char* virAccessPermDomainTypeToString(int permission);
+const char* virAccessPermNodeDeviceTypeToString(int permission);
 
 #define VZ_EXPORT __attribute__((visibility("default")))
 
@@ -46,8 +47,8 @@ VZ_EXPORT int virAccessManagerCheckDomain(void*, const char*, void*, int permiss
     asked.insert(vz::cat("domain\t", virAccessPermDomainTypeToString(permission)));
     return 1;
 }
-VZ_EXPORT int virAccessManagerCheckNodeDevice(void*, const char*, void*, int) {
-    asked.insert("nodedev");
+VZ_EXPORT int virAccessManagerCheckNodeDevice(void*, const char*, void*, int permission) {
+    asked.insert(vz::cat("nodedev\t", virAccessPermNodeDeviceTypeToString(permission)));
     return 1;
 }
 
@@ -166,6 +167,8 @@ TEST_CASE("the checked-in permissions are those the installed libvirt asks for")
     CHECK(rules.size() > 230);
     for (const char* slot : abi::hypervisorSlots().subspan(1)) {
         INFO(slot);
+        // The checks of node devices are the node device driver's to make.
+        std::erase_if(rules[slot], [](const auto& text) { return text.starts_with("nodedev"); });
         CHECK(checkedIn(abi::accessRules(slot)) == rules[slot]);
         CHECK(checkedIn(abi::accessFilters(slot)) == filters[slot]);
     }
