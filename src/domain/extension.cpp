@@ -36,12 +36,19 @@ std::string tag(xmlNode* element) {
 /** Keeps the first complaint; those after it only repeat it for the elements around. */
 void noteFirst(void* context, xmlError* error) {
     auto* first = static_cast<std::string*>(context);
-    if (!first->empty() || !error->message)
-        return;
-    auto* node = static_cast<xmlNode*>(error->node);
-    *first = trim(error->message);
-    if (node && node->type == XML_ELEMENT_NODE)
-        *first += cat(" (", tag(node), ")");
+    if (first->empty() && error->message)
+        *first = trim(error->message);
+}
+
+/** The first element below @p parent that libxml2's message names: it does not tell the value at fault. */
+xmlNode* named(xmlNode* parent, std::string_view message) {
+    for (auto* element : xml::children(parent)) {
+        if (message.find(cat(" ", xml::name(element), " ")) != message.npos)
+            return element;
+        if (auto* inner = named(element, message))
+            return inner;
+    }
+    return nullptr;
 }
 
 void ignoreMessage(void*, const char*, ...) {}
@@ -105,10 +112,12 @@ Result<void> checkExtension(xmlNode* element) {
     std::string first;
     xmlRelaxNGSetValidErrors(validator.get(), ignoreMessage, ignoreMessage, nullptr);
     xmlRelaxNGSetValidStructuredErrors(validator.get(), noteFirst, &first);
-    if (xmlRelaxNGValidateDoc(validator.get(), doc.get()) != 0)
-        return fail(ErrorCode::XmlInvalidSchema, "the extension element <vz:container> is not as ",
-                    "vz-container.rng asks: ", first.empty() ? "no details" : first);
-    return {};
+    if (xmlRelaxNGValidateDoc(validator.get(), doc.get()) == 0)
+        return {};
+    auto* culprit = named(element, cat(" ", first, " "));
+    return fail(ErrorCode::XmlInvalidSchema,
+                "the extension element <vz:container> is not as vz-container.rng asks: ",
+                first.empty() ? "no details" : first, culprit ? cat(" (", tag(culprit), ")") : std::string());
 }
 
 Extension readExtension(xmlNode* element) {

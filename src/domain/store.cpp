@@ -105,7 +105,7 @@ void dropStrayLinks(const std::string& dir) {
         return;
     for (const auto& fileName : *names) {
         auto path = cat(autostartDir(dir), "/", fileName);
-        if (!linkExists(path) || file::exists(path))
+        if (!linkExists(path) || ::access(path.c_str(), F_OK) == 0)
             continue;
         log::warning("removing the autostart link ", path, ", whose domain is gone");
         if (auto removed = file::remove(path); !removed)

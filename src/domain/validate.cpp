@@ -145,6 +145,21 @@ Result<void> checkName(const std::string& name) {
     return {};
 }
 
+Result<void> checkCounts(xmlNode* domain) {
+    constexpr unsigned cpuLimit = 16384; // the longest CPU list libvirt can hold (VIR_DOMAIN_CPUMASK_LEN)
+    constexpr unsigned threadLimit = 4096;
+    auto check = [](xmlNode* element, unsigned least, unsigned limit) -> Result<void> {
+        auto text = xml::text(element);
+        auto value = parseNumber<unsigned>(trim(text));
+        if (element && (!value || *value < least || *value > limit))
+            return fail(ErrorCode::XmlError, "<", xml::name(element), "> has to be a number from ", least,
+                        " to ", limit, ", not '", text, "'");
+        return {};
+    };
+    VZ_CHECK(check(xml::child(domain, "vcpu"), 1, cpuLimit));
+    return check(xml::child(domain, "iothreads"), 0, threadLimit);
+}
+
 Result<void> checkRaw(xmlNode* domain) {
     auto* os = xml::child(domain, "os");
     for (auto* variable : xml::children(os, "initenv"))
@@ -152,9 +167,6 @@ Result<void> checkRaw(xmlNode* domain) {
     for (const char* name : {"inituser", "initgroup"})
         VZ_CHECK(checkPlain(xml::text(xml::child(os, name)), cat("<", name, ">")));
     VZ_CHECK(checkAliases(xml::child(domain, "devices")));
-    auto vcpu = xml::child(domain, "vcpu");
-    if (vcpu && trim(xml::text(vcpu)) == "0")
-        return fail(ErrorCode::XmlError, "<vcpu> has to be at least 1");
     auto* privnet = xml::path(domain, {"features", "privnet"});
     if (privnet && xml::hasAttribute(privnet, "state") && xml::attribute(privnet, "state") != "on")
         return unsupported("<privnet state='", xml::attribute(privnet, "state"),

@@ -14,6 +14,12 @@ namespace vz::domain {
 Result<void> checkName(const std::string& name);
 
 /**
+ * Counts that libvirt 9.0.0 would allocate memory for before it judges them, which ends the whole daemon when
+ * they are absurd. For all kinds of guests.
+ */
+Result<void> checkCounts(xmlNode* domain);
+
+/**
  * Attributes and values of a container as the client wrote them that libvirt's parser accepts and drops, or
  * prints so that they cannot be read back.
  */

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "domain/config_data.hpp"
+#include "domain/extension.hpp"
+#include "domain/prepare.hpp"
+
+#include <libxml/xmlstring.h>
+
+namespace vz::domain {
+
+namespace {
+
+const xmlChar* chars(const char* text) {
+    return reinterpret_cast<const xmlChar*>(text);
+}
+
+bool inNamespace(const xmlNode* element, std::string_view uri) {
+    return element->ns && uri == reinterpret_cast<const char*>(element->ns->href);
+}
+
+/** The element of namespace @p uri that clients see as metadata: in <metadata>, or our own beside it. */
+xmlNode* find(xmlNode* domain, std::string_view uri) {
+    auto* parent = uri == extensionNamespace ? domain : xml::child(domain, "metadata");
+    for (auto* element : xml::children(parent)) {
+        if (inNamespace(element, uri))
+            return element;
+    }
+    return nullptr;
+}
+
+/** Gives @p ns to all elements in the tree that have none or have its URI by another prefix. */
+void enter(xmlNode* element, xmlNs* ns) {
+    if (!element->ns || xmlStrEqual(element->ns->href, ns->href))
+        xmlSetNs(element, ns);
+    for (auto* inner : xml::children(element))
+        enter(inner, ns);
+}
+
+/** The other way round: the tree as the client gave it, without the prefix. */
+void leave(xmlNode* element, std::string_view uri) {
+    if (inNamespace(element, uri))
+        xmlSetNs(element, nullptr);
+    xmlNs** link = &element->nsDef;
+    while (*link) {
+        if (uri == reinterpret_cast<const char*>((*link)->href)) {
+            auto* gone = *link;
+            *link = gone->next;
+            xmlFreeNs(gone);
+        } else {
+            link = &(*link)->next;
+        }
+    }
+    for (auto* inner : xml::children(element))
+        leave(inner, uri);
+}
+
+Result<xmlNode*> makeElement(xmlDoc* target, const std::string& value, const char* key, const char* uri) {
+    if (!key || !*key || xmlValidateNCName(chars(key), 0) != 0)
+        return fail(ErrorCode::InvalidArg, "the metadata key '", key ? key : "", "' cannot be an XML prefix");
+    auto doc = parseLimited(value, "the metadata");
+    if (!doc)
+        return std::move(doc).takeError();
+    auto* element = xmlDocCopyNode(xml::root(*doc), target, 1);
+    // The client may have declared the namespace already, by the same or another prefix.
+    auto* ns = xmlSearchNs(target, element, chars(key));
+    if (!ns || !xmlStrEqual(ns->href, chars(uri)))
+        ns = xmlNewNs(element, chars(uri), chars(key));
+    if (!ns) {
+        xmlFreeNode(element);
+        return fail(ErrorCode::InvalidArg, "the metadata uses the prefix '", key,
+                    "' for another namespace than ", uri);
+    }
+    enter(element, ns);
+    return element;
+}
+
+Result<void> setText(xmlNode* domain, MetadataKind kind, const char* value) {
+    const char* name = kind == MetadataKind::Title ? "title" : "description";
+    if (kind == MetadataKind::Title && value && std::string_view(value).find('\n') != std::string_view::npos)
+        return fail(ErrorCode::InvalidArg, "a domain's title has to be one line");
+    auto* element = xml::child(domain, name);
+    if (value && *value)
+        xml::setText(element ? element : xml::addChild(domain, name), value);
+    else if (element)
+        xml::remove(element);
+    return {};
+}
+
+Result<void> setElement(xmlNode* domain, const char* value, const char* key, const char* uri) {
+    if (!uri || !*uri)
+        return fail(ErrorCode::InvalidArg, "metadata of kind 'element' needs a namespace URI");
+    xmlNode* element = nullptr;
+    if (value) {
+        VZ_TRY(element, makeElement(domain->doc, value, key, uri));
+    }
+    if (auto* old = find(domain, uri))
+        xml::remove(old);
+    if (!element)
+        return {};
+    auto* parent = domain;
+    if (std::string_view(uri) != extensionNamespace) {
+        parent = xml::child(domain, "metadata");
+        if (!parent)
+            parent = xml::addChild(domain, "metadata");
+    }
+    xmlAddChild(parent, element);
+    return {};
+}
+
+} // namespace
+
+Result<Config> Config::withMetadata(const abi::DomainXml& parser, MetadataKind kind, const char* value,
+                                    const char* key, const char* uri) const {
+    VZ_TRY(auto doc, xml::parse(data_->xml));
+    auto* domain = xml::root(doc);
+    VZ_CHECK(kind == MetadataKind::Element ? setElement(domain, value, key, uri)
+                                           : setText(domain, kind, value));
+    return parse(parser, xml::format(doc.get()), {.validate = false, .live = data_->live});
+}
+
+Result<std::string> Config::metadata(MetadataKind kind, const char* uri) const {
+    VZ_TRY(auto doc, xml::parse(data_->xml));
+    auto* domain = xml::root(doc);
+    if (kind != MetadataKind::Element) {
+        const char* name = kind == MetadataKind::Title ? "title" : "description";
+        if (auto* element = xml::child(domain, name))
+            return xml::text(element);
+        return fail(ErrorCode::NoDomainMetadata, "the domain '", data_->definition.name, "' has no ", name);
+    }
+    if (!uri || !*uri)
+        return fail(ErrorCode::InvalidArg, "metadata of kind 'element' needs a namespace URI");
+    auto* element = find(domain, uri);
+    if (!element)
+        return fail(ErrorCode::NoDomainMetadata, "the domain '", data_->definition.name,
+                    "' has no metadata of the namespace ", uri);
+    xml::Doc copy(xmlNewDoc(chars("1.0")));
+    auto* alone = xmlDocCopyNode(element, copy.get(), 1);
+    xmlDocSetRootElement(copy.get(), alone);
+    leave(alone, uri);
+    return std::string(trim(xml::format(copy.get())));
+}
+
+} // namespace vz::domain

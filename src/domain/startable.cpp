@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "base/file.hpp"
+#include "domain/config.hpp"
+#include "domain/store.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+namespace vz::domain {
+
+namespace {
+
+/** Identity of a folder, whatever path leads to it. */
+struct FileId {
+    dev_t device;
+    ino_t inode;
+    bool operator==(const FileId&) const = default;
+};
+
+struct FreeText {
+    void operator()(char* text) const { std::free(text); }
+};
+
+FileId idOf(const struct stat& info) {
+    return {info.st_dev, info.st_ino};
+}
+
+template<typename... Parts>
+Error unsupported(const Parts&... parts) {
+    return fail(ErrorCode::ConfigUnsupported, parts...);
+}
+
+/** Follows links, and opens nothing that reacts to it (O_PATH). */
+Result<struct stat> statSource(const std::string& path, std::string_view what) {
+    VZ_TRY(auto handle, file::open(path, O_PATH));
+    struct stat info {};
+    if (::fstat(handle.get(), &info) < 0)
+        return failErrno(errno, "cannot look at ", what, " ", path);
+    return info;
+}
+
+/** The root folders of the host: of this process and, in case it runs in a chroot or in a mount namespace of
+ * its own, of init. */
+std::vector<FileId> hostRoots() {
+    std::vector<FileId> roots;
+    for (const char* path : {"/", "/proc/self/root", "/proc/1/root"}) {
+        struct stat info {};
+        if (::stat(path, &info) == 0)
+            roots.push_back(idOf(info));
+    }
+    return roots;
+}
+
+/** Whether @p folder is one of the folders on the way from @p path up to the root. */
+bool isAncestor(const FileId& folder, std::string path) {
+    while (!path.empty()) {
+        struct stat info {};
+        if (::stat(path.c_str(), &info) == 0 && idOf(info) == folder)
+            return true;
+        path.resize(path.find_last_of('/'));
+    }
+    return false;
+}
+
+/** A mount point as /proc/PID/mountinfo writes it, with its octal escapes undone. */
+std::string unescape(std::string_view text) {
+    std::string out;
+    for (size_t i = 0; i < text.size(); i++) {
+        auto code = text[i] == '\\' ? parseNumber<unsigned>(text.substr(i + 1, 3), 8) : std::nullopt;
+        out += code ? static_cast<char>(*code) : text[i];
+        i += code ? 3 : 0;
+    }
+    return out;
+}
+
+/**
+ * Where the host's / is mounted again below @p folder, which a recursive bind of it would bring along; empty
+ * if nowhere. Two mounts show the same folder if file system and root are the same (fields 3 and 4).
+ */
+Result<std::string> hostRootBelow(const std::string& folder) {
+    VZ_TRY(auto text, file::read("/proc/self/mountinfo"));
+    std::string hostRoot;
+    std::vector<std::pair<std::string, std::string>> below;
+    for (auto line : lines(text)) {
+        auto fields = split(line, ' ');
+        if (fields.size() < 5)
+            continue;
+        auto shown = cat(fields[2], " ", fields[3]);
+        auto where = unescape(fields[4]);
+        if (where == "/")
+            hostRoot = shown;
+        else if (where.starts_with(folder + "/"))
+            below.emplace_back(std::move(where), std::move(shown));
+    }
+    for (const auto& [where, shown] : below) {
+        if (shown == hostRoot)
+            return where;
+    }
+    return std::string();
+}
+
+Result<void> checkRootFolder(const std::string& path, const struct stat& info) {
+    if (!S_ISDIR(info.st_mode))
+        return unsupported("the root filesystem ", path, " is not a folder");
+    for (const auto& root : hostRoots()) {
+        if (idOf(info) == root)
+            return unsupported("the root filesystem ", path,
+                               " is the host's own /: give the container a root of its own");
+    }
+    std::unique_ptr<char, FreeText> real(::realpath(path.c_str(), nullptr));
+    if (!real)
+        return failErrno(errno, "cannot resolve the root filesystem ", path);
+    VZ_TRY(auto below, hostRootBelow(real.get()));
+    if (!below.empty())
+        return unsupported("the root filesystem ", path, " contains the host's own /, mounted at ", below);
+    Paths paths;
+    for (const auto& dir : {paths.config, paths.run, paths.lib, paths.log}) {
+        // The folder itself and all above it; what lies below is a place for roots.
+        if (isAncestor(idOf(info), dir))
+            return unsupported("the root filesystem ", path, " contains ", dir,
+                               " of the host: give the container a root of its own");
+    }
+    return {};
+}
+
+Result<void> checkFolder(const Filesystem& filesystem, bool isRoot) {
+    auto info = statSource(filesystem.source, "the folder");
+    if (!info)
+        return unsupported("the <filesystem> source ", filesystem.source, " for ", filesystem.target,
+                           " cannot be used: ", info.error().message());
+    return isRoot ? checkRootFolder(filesystem.source, *info) : Result<void>();
+}
+
+Result<void> checkBlock(const std::string& path, std::string_view element) {
+    auto info = statSource(path, "the device");
+    if (!info)
+        return unsupported("the <", element, "> source ", path, " cannot be used: ", info.error().message());
+    if (!S_ISBLK(info->st_mode))
+        return unsupported("the <", element, "> source ", path, " is not a block device");
+    return {};
+}
+
+Result<void> checkFilesystem(const Filesystem& filesystem, bool isRoot) {
+    switch (filesystem.type) {
+    case Filesystem::Type::Mount:
+    case Filesystem::Type::Bind:
+        return checkFolder(filesystem, isRoot);
+    case Filesystem::Type::Block:
+        return checkBlock(filesystem.source, "filesystem");
+    case Filesystem::Type::Ram:
+        if (isRoot)
+            return unsupported("<filesystem type='ram'> cannot be the root: it would be empty");
+        return {};
+    case Filesystem::Type::File:
+        return unsupported("<filesystem type='file'> (", filesystem.source,
+                           ") cannot be started yet: use type mount, bind or block");
+    case Filesystem::Type::Template:
+        return unsupported("<filesystem type='template'> (", filesystem.source,
+                           ") cannot be started yet: use type mount, bind or block");
+    case Filesystem::Type::Volume:
+        return unsupported("<filesystem type='volume'> (", filesystem.source,
+                           ") cannot be started yet: use type mount, bind or block");
+    }
+    return {};
+}
+
+Result<void> checkHostDevice(const HostDevice& device) {
+    if (device.type == HostDevice::Type::Network)
+        return unsupported("<hostdev mode='capabilities' type='net'> (", device.path,
+                           ") cannot be started yet");
+    if (device.type == HostDevice::Type::Block)
+        return checkBlock(device.path, "hostdev");
+    auto info = statSource(device.path, "the device");
+    if (!info)
+        return unsupported("the <hostdev> source ", device.path, " cannot be used: ", info.error().message());
+    if (!S_ISCHR(info->st_mode))
+        return unsupported("the <hostdev> source ", device.path, " is not a character device");
+    return {};
+}
+
+} // namespace
+
+Result<void> checkStartable(const Definition& definition) {
+    const auto* root = definition.root();
+    if (!root)
+        return unsupported("the container '", definition.name,
+                           "' has no root filesystem: give it a <filesystem> with "
+                           "<target dir='/'/>");
+    for (const auto& filesystem : definition.filesystems)
+        VZ_CHECK(checkFilesystem(filesystem, &filesystem == root));
+    for (const auto& interface : definition.interfaces) {
+        if (interface.type != "bridge" && interface.type != "ethernet")
+            return unsupported("<interface type='", interface.type, "'> (", interface.mac,
+                               ") cannot be started yet: use type bridge or ethernet");
+    }
+    for (const auto& device : definition.hostDevices)
+        VZ_CHECK(checkHostDevice(device));
+    return {};
+}
+
+} // namespace vz::domain

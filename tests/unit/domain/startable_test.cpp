@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "../temporary_dir.hpp"
+#include "parser.hpp"
+
+#include <unistd.h>
+
+using namespace vz;
+using namespace vz::test;
+
+namespace {
+
+std::string mount(const std::string& source, const std::string& target = "/") {
+    return cat("<filesystem type='mount'><source dir='", source, "'/><target dir='", target,
+               "'/></filesystem>");
+}
+
+Result<void> start(const std::string& devices) {
+    return domain::checkStartable(config(container(devices)).definition());
+}
+
+void refused(const std::string& devices, std::string_view word) {
+    CAPTURE(devices);
+    auto checked = start(devices);
+    REQUIRE_FALSE(checked);
+    CAPTURE(checked.error().message());
+    CHECK(checked.error().code() == ErrorCode::ConfigUnsupported);
+    CHECK(contains(checked.error().message(), word));
+}
+
+} // namespace
+
+TEST_CASE("a container with a folder of its own can be started") {
+    TemporaryDir dir;
+    CHECK(start(mount(dir.path())));
+    CHECK(start(mount(dir.path()) + "<interface type='bridge'><source bridge='br0'/></interface>"
+                                    "<hostdev mode='capabilities' type='misc'><source><char>/dev/null</char>"
+                                    "</source></hostdev>"));
+}
+
+TEST_CASE("the host's own root is refused by every path") {
+    TemporaryDir dir;
+    REQUIRE(::symlink("/", (dir / "link").c_str()) == 0);
+    for (const auto& path :
+         {std::string("/"), std::string("//"), std::string("/./"), std::string("/usr/.."),
+          std::string("/proc/self/root"), cat("/proc/", ::getpid(), "/root"), dir / "link", dir / "link/."})
+        refused(mount(path), "host's own /");
+}
+
+TEST_CASE("folders above the driver's own are no roots") {
+    for (const char* path : {"/etc", "/var", "/var/lib"})
+        refused(mount(path), "of the host");
+}
+
+TEST_CASE("what cannot be started is named") {
+    TemporaryDir dir;
+    auto root = mount(dir.path());
+    refused("", "no root filesystem");
+    refused(mount(dir.path(), "/data"), "no root filesystem");
+    refused(mount(dir / "missing"), "missing");
+    refused(root + mount(dir / "missing", "/data"), "missing");
+    refused(mount("/dev/null"), "not a folder");
+    refused("<filesystem type='ram'><source usage='5'/><target dir='/'/></filesystem>", "'ram'");
+    refused("<filesystem type='file'><source file='/x'/><target dir='/'/></filesystem>", "'file'");
+    refused("<filesystem type='template'><source name='t'/><target dir='/'/></filesystem>", "'template'");
+    refused("<filesystem type='volume'><source pool='p' volume='v'/><target dir='/'/></filesystem>",
+            "'volume'");
+    refused("<filesystem type='block'><source dev='/dev/null'/><target dir='/'/></filesystem>",
+            "block device");
+    refused(root + "<interface type='network'><source network='default'/></interface>", "'network'");
+    refused(root + "<interface type='user'/>", "'user'");
+    refused(
+        root +
+            "<hostdev mode='capabilities' type='net'><source><interface>eth9</interface></source></hostdev>",
+        "'net'");
+    refused(
+        root + "<hostdev mode='capabilities' type='misc'><source><char>/etc/passwd</char></source></hostdev>",
+        "character device");
+    refused(
+        root +
+            "<hostdev mode='capabilities' type='storage'><source><block>/dev/null</block></source></hostdev>",
+        "block device");
+}
