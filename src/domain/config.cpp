@@ -24,6 +24,10 @@ Result<Config> Config::parse(const abi::DomainXml& parser, const std::string& xm
     }
     auto data = std::make_shared<Data>();
     VZ_TRY(data->xml, restore(std::move(canonical.xml), prepared.virtType, prepared.extension));
+    if (!options.live && data->xml.size() > domainXmlLimit - domainXmlReserve)
+        return fail(ErrorCode::XmlError, "the domain XML has ", data->xml.size(),
+                    " bytes when all defaults are filled in, more than the limit of ",
+                    domainXmlLimit - domainXmlReserve);
     data->definition = std::move(definition);
     data->def = std::move(canonical.def);
     data->extension = std::move(prepared.extension);

@@ -178,8 +178,10 @@ void keepIdentity(xmlNode* old, xmlNode* fresh, bool newMac) {
         auto* kept = xml::child(old, name);
         bool isMac = std::string_view(name) == "mac";
         bool always = std::string_view(name) == "alias" || (isMac && !newMac);
+        bool isSource = std::string_view(name) == "source";
         auto* present = xml::child(fresh, name);
-        if (!kept || (present && !always))
+        // Only the source of a console is a live part (its pty).
+        if (!kept || (present && !always) || (isSource && xml::name(old) != "console"))
             continue;
         if (present)
             xml::remove(present);

@@ -4,6 +4,7 @@
 #include <libxml/relaxng.h>
 
 #include <cstring>
+#include <mutex>
 
 namespace vz::domain {
 
@@ -99,6 +100,9 @@ bool isOurs(const xmlNode* element) {
 }
 
 Result<void> checkExtension(xmlNode* element) {
+    // libxml2 2.9 fills tables of its RELAX NG types at the first use, unguarded.
+    static std::mutex mutex;
+    std::lock_guard lock(mutex);
     std::unique_ptr<xmlRelaxNGParserCtxt, FreeSchemaParser> parser(
         xmlRelaxNGNewMemParserCtxt(containerSchema, static_cast<int>(std::strlen(containerSchema))));
     std::unique_ptr<xmlRelaxNG, FreeSchema> schema(parser ? xmlRelaxNGParse(parser.get()) : nullptr);

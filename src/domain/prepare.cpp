@@ -9,8 +9,6 @@ namespace vz::domain {
 
 namespace {
 
-constexpr size_t sizeLimit = 1u << 20;
-
 Result<std::string> takeType(xmlNode* domain) {
     auto type = xml::attribute(domain, "type");
     if (type.empty())
@@ -102,9 +100,9 @@ void removeLiveParts(xmlNode* domain) {
 } // namespace
 
 Result<xml::Doc> parseLimited(const std::string& text, std::string_view what) {
-    if (text.size() > sizeLimit)
+    if (text.size() > domainXmlLimit)
         return fail(ErrorCode::XmlError, what, " has ", text.size(), " bytes, more than the limit of ",
-                    sizeLimit);
+                    domainXmlLimit);
     VZ_TRY(auto doc, xml::parse(text));
     if (doc->intSubset || doc->extSubset)
         return fail(ErrorCode::XmlError, what, " has a document type (<!DOCTYPE>), which is not accepted");
@@ -129,8 +127,8 @@ Result<Prepared> prepare(const std::string& text, Config::ParseOptions options) 
                     "<vz:container> is not supported for a virtual machine (<os><type>", osType,
                     "): remove it");
     if (container) {
-        VZ_CHECK(checkElements(domain));
         VZ_CHECK(checkRaw(domain));
+        VZ_CHECK(checkElements(domain));
         escapeInitEnv(xml::child(domain, "os"));
         removeIdle(domain);
     }

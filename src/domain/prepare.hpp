@@ -17,7 +17,12 @@ struct Prepared {
     Extension settings;    ///< of the extension
 };
 
-/** Parses a text of at most 1 MiB without a document type; @p what names it in messages. XmlError. */
+/** Bytes of a domain XML that is parsed. What is kept stays this much smaller for live parts and comments. */
+inline constexpr size_t domainXmlLimit = 1u << 20;
+inline constexpr size_t domainXmlReserve = 64u << 10;
+
+/** Parses a text of at most domainXmlLimit without a document type; @p what names it in messages. XmlError.
+ */
 Result<xml::Doc> parseLimited(const std::string& text, std::string_view what);
 
 /** Parses the text and judges all that libvirt would not tell us about later. */

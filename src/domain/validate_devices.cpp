@@ -47,6 +47,14 @@ Result<void> checkRawInterface(xmlNode* interface) {
     return refuseAttributes(interface, {"managed"});
 }
 
+Result<void> checkRawHostDevice(xmlNode* device) {
+    auto mode = xml::attribute(device, "mode");
+    if (mode != "capabilities")
+        return unsupported("<hostdev mode='", mode, "' type='", xml::attribute(device, "type"),
+                           "'> is not supported for containers: use mode='capabilities'");
+    return {};
+}
+
 Result<void> checkFilesystem(xmlNode* element, const Filesystem& filesystem) {
     VZ_CHECK(allowOnly(element, "accessmode", {"passthrough"}));
     VZ_CHECK(refuseAttributes(element, {"model", "fmode", "dmode", "multidevs"}));
@@ -127,21 +135,16 @@ Result<void> checkInterface(const Interface& interface) {
     return {};
 }
 
-Result<void> checkConsole(xmlNode* element, const Console& console) {
+Result<void> checkConsole(const Console& console) {
     if (console.sourceType != "pty")
         return unsupported("<console type='", console.sourceType,
                            "'> is not supported for containers: use pty");
-    VZ_CHECK(allowOnly(xml::child(element, "target"), "type", {"lxc", "serial"}));
     if (!console.logFile.empty())
         VZ_CHECK(checkPath(console.logFile, false, "the <log file=> of a <console>"));
     return {};
 }
 
-Result<void> checkHostDevice(xmlNode* element, const HostDevice& device) {
-    auto mode = xml::attribute(element, "mode");
-    if (mode != "capabilities")
-        return unsupported("<hostdev mode='", mode, "' type='", xml::attribute(element, "type"),
-                           "'> is not supported for containers: use mode='capabilities'");
+Result<void> checkHostDevice(const HostDevice& device) {
     if (device.type == HostDevice::Type::Network)
         return checkDevName(device.path, "a host interface (<hostdev>)");
     return checkPath(device.path, false, "the <source> of a <hostdev>");
@@ -205,6 +208,11 @@ std::string plainPath(const std::string& path) {
 Result<void> checkRawDevices(xmlNode* devices) {
     for (auto* interface : xml::children(devices, "interface"))
         VZ_CHECK(checkRawInterface(interface));
+    for (auto* device : xml::children(devices, "hostdev"))
+        VZ_CHECK(checkRawHostDevice(device));
+    // Other console targets make libvirt add controllers.
+    for (auto* console : xml::children(devices, "console"))
+        VZ_CHECK(allowOnly(xml::child(console, "target"), "type", {"lxc", "serial"}));
     return {};
 }
 
@@ -215,9 +223,9 @@ Result<void> checkDevices(xmlNode* devices, const Definition& definition) {
         if (name == "filesystem")
             VZ_CHECK(checkFilesystem(element, definition.filesystems[filesystem++]));
         else if (name == "console")
-            VZ_CHECK(checkConsole(element, definition.consoles[console++]));
+            VZ_CHECK(checkConsole(definition.consoles[console++]));
         else if (name == "hostdev")
-            VZ_CHECK(checkHostDevice(element, definition.hostDevices[hostDevice++]));
+            VZ_CHECK(checkHostDevice(definition.hostDevices[hostDevice++]));
         else if (name != "interface")
             VZ_CHECK(checkIdle(element));
     }

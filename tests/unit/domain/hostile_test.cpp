@@ -73,6 +73,8 @@ TEST_CASE("texts that are no domain XML are refused") {
          "<!DOCTYPE d [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><domain type='vz'><name>&e;</name></domain>",
          malformed, "DOCTYPE"},
         {"too large", named("c") + repeat("<!-- comment -->", 1 << 17), malformed, "limit"},
+        {"too large when formatted",
+         container("", "", "<init>/i</init>" + repeat("<initarg>a</initarg>", 45000)), malformed, "limit"},
         {"too deep", repeat("<a>", 5000) + repeat("</a>", 5000), malformed, "depth"},
     });
 }
@@ -90,7 +92,11 @@ TEST_CASE("wrong types and names are refused") {
         {"hidden name", named(".c"), malformed, ".c"},
         {"line end in the name", named("a&#10;b"), malformed, "control"},
         {"long name", named(std::string(201, 'n')), malformed, "200"},
-        {"bad uuid", container("", "<genid/>"), unsupported, "<genid>"},
+        {"bad uuid",
+         "<domain "
+         "type='vz'><name>c</name><uuid>12-xy</uuid><memory>1</memory><os><type>exe</type></os></domain>",
+         ErrorCode::InternalError, "uuid"},
+        {"generation id", container("", "<genid/>"), unsupported, "<genid>"},
         {"unknown os type",
          "<domain type='vz'><name>c</name><memory>1</memory><os><type>uml2</type></os></domain>", unsupported,
          "uml2"},
@@ -156,7 +162,7 @@ TEST_CASE("what containers cannot do is refused by name") {
         {"usb device",
          container("<hostdev mode='subsystem' type='usb'><source><vendor id='0x1'/><product "
                    "id='0x2'/></source></hostdev>"),
-         unsupported, "<vendor>"},
+         unsupported, "subsystem"},
         {"bandwidth", nic("<bandwidth><inbound average='1'/></bandwidth>"), unsupported, "<bandwidth>"},
         {"filter", nic("<filterref filter='clean-traffic'/>"), unsupported, "<filterref>"},
         {"OVS", nic("<virtualport type='openvswitch'/>"), unsupported, "<virtualport>"},
