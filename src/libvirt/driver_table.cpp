@@ -26,7 +26,9 @@ struct Registration {
 std::atomic<const Registration*> registered{nullptr};
 
 Result<void> fillSlots(Registration& registration, std::span<const SlotEntry> slots) {
-    registration.hypervisor.assign(layout::hypervisor().size(), nullptr);
+    // Room behind the last known slot: should libvirt look further, it finds "not supported".
+    constexpr size_t kSpare = 32;
+    registration.hypervisor.assign(layout::hypervisor().size() + kSpare, nullptr);
     registration.hypervisor[0] = const_cast<char*>(registration.name.c_str());
     for (const auto& entry : slots) {
         int index = hypervisorSlot(entry.slot);
