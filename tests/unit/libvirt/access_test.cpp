@@ -7,6 +7,7 @@
 
 #include "base/text.hpp"
 #include "libvirt/driver_table.hpp"
+#include "libvirt/objects.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -25,6 +26,7 @@ namespace {
 /** What the access manager was asked: object and permission. */
 using Asked = std::set<std::string>;
 Asked asked; // The C functions below have no other way to tell.
+int answer = 1;
 
 extern "C" {
 
@@ -41,11 +43,11 @@ VZ_EXPORT void virObjectUnref(void*) {}
 
 VZ_EXPORT int virAccessManagerCheckConnect(void*, const char*, int permission) {
     asked.insert(vz::cat("connect\t", virAccessPermConnectTypeToString(permission)));
-    return 1;
+    return answer;
 }
 VZ_EXPORT int virAccessManagerCheckDomain(void*, const char*, void*, int permission) {
     asked.insert(vz::cat("domain\t", virAccessPermDomainTypeToString(permission)));
-    return 1;
+    return answer;
 }
 VZ_EXPORT int virAccessManagerCheckNodeDevice(void*, const char*, void*, int permission) {
     asked.insert(vz::cat("nodedev\t", virAccessPermNodeDeviceTypeToString(permission)));
@@ -185,6 +187,46 @@ TEST_CASE("a conditional rule applies with the flag, a turned one without it") {
     CHECK(without.applies(0));
     CHECK_FALSE(without.applies(VIR_DOMAIN_AFFECT_LIVE));
     CHECK(abi::accessRules("nosuchslot").empty());
+}
+
+TEST_CASE("denied, failed and granted access, with either spelling of a permission") {
+    virInitialize();
+    asked.clear();
+    CHECK(abi::checkDomainAccess(nullptr, nullptr, "read-secure"));
+    CHECK(abi::checkConnectAccess(nullptr, "search_domains"));
+    CHECK(abi::mayAccessDomain(nullptr, nullptr, "getattr"));
+    CHECK(abi::mayAccessConnect(nullptr, "read"));
+    CHECK(asked ==
+          Asked{"domain\tread_secure", "connect\tsearch_domains", "domain\tgetattr", "connect\tread"});
+
+    answer = 0;
+    auto denied = abi::checkDomainAccess(nullptr, nullptr, "init-control");
+    REQUIRE_FALSE(denied);
+    CHECK(denied.error().code() == vz::ErrorCode::AccessDenied);
+    CHECK(denied.error().message().find("init-control") != std::string::npos);
+    CHECK_FALSE(abi::mayAccessDomain(nullptr, nullptr, "getattr"));
+    CHECK_FALSE(abi::checkConnectAccess(nullptr, "read"));
+
+    answer = -1;
+    auto failed = abi::checkDomainAccess(nullptr, nullptr, "read");
+    REQUIRE_FALSE(failed);
+    CHECK(failed.error().code() != vz::ErrorCode::AccessDenied);
+    CHECK_FALSE(abi::mayAccessConnect(nullptr, "read"));
+    answer = 1;
+
+    auto unknown = abi::checkDomainAccess(nullptr, nullptr, "fly");
+    REQUIRE_FALSE(unknown);
+    CHECK(unknown.error().code() == vz::ErrorCode::InternalError);
+}
+
+TEST_CASE("every permission of the table is one that libvirt knows") {
+    virInitialize();
+    for (const char* slot : abi::hypervisorSlots().subspan(1))
+        for (const auto& one : abi::accessRules(slot)) {
+            INFO(slot << " " << one.permission);
+            CHECK((one.connect ? abi::checkConnectAccess(nullptr, one.permission)
+                               : abi::checkDomainAccess(nullptr, nullptr, one.permission)));
+        }
 }
 
 TEST_CASE("some rules, spelled out") {
