@@ -72,6 +72,7 @@ def daemon(module_daemon, request):
     """The private daemon, running; the test fails if it crashed or if anything is left afterwards."""
     if not module_daemon.running():
         module_daemon.start()
+        module_daemon.virsh("list")  # It listens before it has opened everything.
     before = leaks.snapshot(module_daemon)
     yield module_daemon
     module_daemon.check()

@@ -14,6 +14,7 @@ from harness.private_daemon import DaemonDied, PrivateDaemon
 def stock():
     daemon = PrivateDaemon(shim="", uri="test:///default")
     daemon.start()
+    daemon.virsh("list")  # It listens before it has opened everything.
     yield daemon
     if daemon.namespace:
         daemon.close()
