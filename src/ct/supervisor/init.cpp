@@ -29,8 +29,8 @@ public:
     Init(const ct::LaunchSpec& spec, const InitOptions& options, int channel)
         : spec_(spec), options_(options), channel_(channel) {}
 
-    /** All steps in their order; returns only at the first that fails. */
-    Error run() {
+    /** All steps in their order; returns only at the first that fails, which the supervisor is told. */
+    void run() {
         using Step = Result<void> (Init::*)();
         static constexpr Step steps[] = {
             &Init::cleanProcess, &Init::openKernelFs, &Init::changeRoot,  &Init::placeKernelFs,
@@ -41,8 +41,7 @@ public:
         };
         for (auto step : steps)
             if (auto done = (this->*step)(); !done)
-                return std::move(done).takeError();
-        return fail(ErrorCode::InternalError, "init was not executed");
+                return (void)ct::sendMessage(channel_, {"error", 0, ct::errorRecord(done.error()), {}});
     }
 
 private:
@@ -71,12 +70,13 @@ private:
         return {};
     }
 
-    /** The root is bound onto itself first: as a copy of the supervisor's mount it is locked in its place. */
+    /** The root (the current folder: a path to it may be closed to the container's ids) is bound onto itself
+     * first: as a copy of the supervisor's mount it is locked in its place. */
     Result<void> changeRoot() {
         if (::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) < 0)
             return failErrno(errno, "cannot make the container's mounts its own");
-        VZ_TRY(auto tree, cloneMount(AT_FDCWD, options_.root, true));
-        VZ_CHECK(placeMount(tree.get(), options_.root));
+        VZ_TRY(auto tree, cloneMount(AT_FDCWD, "", true));
+        VZ_CHECK(placeMount(tree.get(), AT_FDCWD, "the container's root"));
         if (::fchdir(tree.get()) < 0 || ::syscall(SYS_pivot_root, ".", ".") < 0 ||
             ::umount2(".", MNT_DETACH) < 0 || ::chdir("/") < 0)
             return failErrno(errno, "cannot change to the container's root");
@@ -250,8 +250,8 @@ private:
 
 } // namespace
 
-Error becomeInit(const ct::LaunchSpec& spec, const InitOptions& options, int channel) {
-    return Init(spec, options, channel).run();
+void becomeInit(const ct::LaunchSpec& spec, const InitOptions& options, int channel) {
+    Init(spec, options, channel).run();
 }
 
 } // namespace vz::supervisor

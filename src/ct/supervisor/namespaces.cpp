@@ -145,6 +145,9 @@ Result<void> enter(const ct::LaunchSpec& spec, const InitOptions& options) {
     for (const auto& dir : spec.payloadCgroups)
         VZ_CHECK(file::writeValue(dir + "/cgroup.procs", "0"));
     VZ_CHECK(applyLimits(spec));
+    // A new mount namespace takes the current folder along; by path the container's ids might not get there.
+    if (::chdir(options.root.c_str()) < 0)
+        return failErrno(errno, "cannot enter the container's root");
     if (options.userNs >= 0) {
         if (::setns(options.userNs, CLONE_NEWUSER) < 0)
             return failErrno(errno, "cannot enter the container's user namespace");
@@ -177,8 +180,7 @@ Result<pid_t> forkBrother() {
     };
     auto init = start();
     if (init && *init == 0) {
-        Error error = becomeInit(spec, options, initChannel);
-        (void)ct::sendMessage(initChannel, {"error", 0, ct::errorRecord(error), {}});
+        becomeInit(spec, options, initChannel);
         ::_exit(1);
     }
     ct::Message message{init ? "init" : "error", 0, init ? ct::Record() : ct::errorRecord(init.error()), {}};

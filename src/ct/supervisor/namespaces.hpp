@@ -36,7 +36,7 @@ struct InitOptions {
 /** Forks init through a process that enters the cgroups and makes its namespaces. */
 Result<InitProcess> forkInit(const ct::LaunchSpec& spec, const InitOptions& options);
 
-/** Runs as init until exec; returns only an error. Implemented in init.cpp. */
-Error becomeInit(const ct::LaunchSpec& spec, const InitOptions& options, int channel);
+/** Runs as init until exec; returns only after a failure, told on @p channel. Implemented in init.cpp. */
+void becomeInit(const ct::LaunchSpec& spec, const InitOptions& options, int channel);
 
 } // namespace vz::supervisor
