@@ -16,7 +16,8 @@ namespace {
  */
 int findIdOffset(virConnectPtr conn) {
     constexpr int first = 0x5a17c3e1, second = 0x21d4b96f;
-    constexpr int size = 96; // the object is: header, connection, name, id, 16 bytes of UUID
+    // The object is: header (32), connection, name, id, 16 bytes of UUID; no byte behind it is read.
+    constexpr int size = 64;
     const unsigned char uuid[VIR_UUID_BUFLEN] = {1};
     auto one = makeDomain(conn, "one", uuid, first);
     auto two = makeDomain(conn, "two", uuid, second);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "libvirt/objects.hpp"
 
+#include "libvirt/features.hpp"
 #include "libvirt/private.hpp"
 
 #include <catch2/catch.hpp>
@@ -115,6 +116,20 @@ TEST_CASE("a domain object has the name, UUID and id it was made with") {
     auto refused = abi::makeDomain(connection.conn, "ct", nullptr, -1);
     CHECK_FALSE(refused);
     virResetLastError();
+}
+
+TEST_CASE("a client's handle takes the new id of its domain") {
+    Connection connection;
+    auto about = subject();
+    auto dom = abi::makeDomain(connection.conn, about.name, about.uuid, -1);
+    REQUIRE(dom);
+    abi::setDomainId(*dom, 4711);
+    CHECK(virDomainGetID(*dom) == 4711);
+    CHECK(std::string(virDomainGetName(*dom)) == "ct");
+    unsigned char uuid[VIR_UUID_BUFLEN];
+    REQUIRE(virDomainGetUUID(*dom, uuid) == 0);
+    CHECK(std::memcmp(uuid, about.uuid, sizeof uuid) == 0);
+    virDomainFree(*dom);
 }
 
 TEST_CASE("UUIDs as text and bytes") {
