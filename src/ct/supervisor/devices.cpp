@@ -125,15 +125,15 @@ Result<void> DeviceTree::addNode(const ct::LaunchSpec& spec, const ct::DeviceNod
         VZ_TRY(auto dir, folderOf(dev_.get(), below, owner));
         return makeNode(dir.get(), lastPart(below), spec, device);
     }
-    // Elsewhere the file system may forbid nodes: one made in /dev is bound there, its first name goes.
+    // Elsewhere the file system may forbid nodes: one made in /dev is bound there, then its first name goes.
     std::string name = cat(".node-", device.major, "-", device.minor);
+    VZ_TRY(auto target, makeInRoot(root.fd(), device.path, false, owner));
     VZ_CHECK(makeNode(dev_.get(), name, spec, device));
     auto bind = cloneMount(dev_.get(), name, false);
+    auto placed =
+        bind ? placeMount(bind->get(), target.get(), device.path) : Result<void>(std::move(bind).takeError());
     (void)::unlinkat(dev_.get(), name.c_str(), 0);
-    if (!bind)
-        return std::move(bind).takeError();
-    VZ_TRY(auto target, makeInRoot(root.fd(), device.path, false, owner));
-    return placeMount(bind->get(), target.get(), device.path);
+    return placed;
 }
 
 Result<void> DeviceTree::removeNode(const ct::DeviceNode& device, const RootTree& root) {
