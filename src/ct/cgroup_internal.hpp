@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "ct/cgroup.hpp"
+
+#include <string>
+#include <vector>
+
+/** What the parts of the cgroup code share. */
+namespace vz::ct::cgroups {
+
+/** The groups of one container in one hierarchy; absolute paths. */
+struct Place {
+    bool v2 = false;
+    bool tracking = false; ///< the supervisor has a group of its own here
+    std::vector<std::string> controllers;
+    std::string mountPoint;
+    std::string unit; ///< below the mount point: "/machine/vz-ct1"
+
+    std::string unitDir() const { return mountPoint + unit; }
+    std::string limitDir() const { return unitDir() + "/ct"; }
+    std::string payloadDir() const { return limitDir() + "/payload"; }
+    std::string supervisorDir() const { return unitDir() + "/supervisor"; }
+    bool has(std::string_view controller) const;
+};
+
+/** The place whose hierarchy has the controller, or null. */
+const Place* placeOf(const std::vector<Place>& places, std::string_view controller);
+
+// cgroup_limits.cpp
+Result<void> applyLimits(const std::vector<Place>& places, const CgroupLimits& limits);
+
+// cgroup_devices.cpp
+Result<void> setDevices(const Place& place, const std::vector<DeviceRule>& rules);
+Result<void> allowDevice(const Place& place, const DeviceRule& rule);
+Result<void> denyDevice(const Place& place, const DeviceRule& rule);
+/** Replaces the BPF program that decides on a cgroup2 group's devices. */
+Result<void> setDeviceProgram(const std::string& group, const std::vector<DeviceRule>& rules);
+std::string formatRule(const DeviceRule& rule);
+std::optional<DeviceRule> parseRule(std::string_view text);
+
+// cgroup_stats.cpp
+Result<CpuTime> cpuTime(const std::vector<Place>& places);
+Result<MemoryUse> memoryUse(const std::vector<Place>& places);
+Result<BlockUse> blockUse(const std::vector<Place>& places);
+
+// cgroup_scope.cpp
+/** Asks systemd for a delegated scope with @p pid in it and waits until it is there; its control group
+ * ("/machine.slice/..."). */
+Result<std::string> startScope(const std::string& unit, const std::string& slice,
+                               const std::string& description, pid_t pid);
+/** Name of the slice that a partition stands for: "/machine" -> "machine.slice". */
+std::string sliceOf(const std::string& partition);
+/** A container name as one path component that is a unit name as well. */
+std::string escapeName(std::string_view name);
+
+} // namespace vz::ct::cgroups

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Under systemd groups are systemd's to make: a delegated scope per container, asked for over D-Bus.
+#include "base/file.hpp"
+#include "ct/cgroup_internal.hpp"
+
+#include <gio/gio.h>
+
+#include <memory>
+#include <thread>
+
+namespace vz::ct::cgroups {
+
+namespace {
+
+struct Unref {
+    void operator()(GVariant* value) const { g_variant_unref(value); }
+    void operator()(GDBusConnection* bus) const { g_object_unref(bus); }
+    void operator()(GError* error) const { g_error_free(error); }
+};
+using Variant = std::unique_ptr<GVariant, Unref>;
+using Bus = std::unique_ptr<GDBusConnection, Unref>;
+
+constexpr int callLimitMs = 20000;
+
+Result<Variant> call(GDBusConnection* bus, const char* path, const char* interface, const char* method,
+                     GVariant* arguments) {
+    GError* failed = nullptr;
+    Variant answer(g_dbus_connection_call_sync(bus, "org.freedesktop.systemd1", path, interface, method,
+                                               arguments, nullptr, G_DBUS_CALL_FLAGS_NONE, callLimitMs,
+                                               nullptr, &failed));
+    if (answer)
+        return answer;
+    std::unique_ptr<GError, Unref> error(failed);
+    return fail(ErrorCode::OperationFailed, "systemd's ", method, " failed: ", error->message);
+}
+
+Result<void> requestScope(GDBusConnection* bus, const std::string& unit, const std::string& slice,
+                          const std::string& description, pid_t pid) {
+    GVariantBuilder properties;
+    g_variant_builder_init(&properties, G_VARIANT_TYPE("a(sv)"));
+    auto add = [&](const char* name, GVariant* value) {
+        g_variant_builder_add(&properties, "(sv)", name, value);
+    };
+    auto process = static_cast<guint32>(pid);
+    add("Description", g_variant_new_string(description.c_str()));
+    add("Slice", g_variant_new_string(slice.c_str()));
+    add("PIDs", g_variant_new_fixed_array(G_VARIANT_TYPE_UINT32, &process, 1, sizeof process));
+    add("Delegate", g_variant_new_boolean(true));
+    // The driver decides how a container ends; systemd only when the host goes down.
+    add("DefaultDependencies", g_variant_new_boolean(true));
+    add("CollectMode", g_variant_new_string("inactive-or-failed"));
+    VZ_TRY(auto job,
+           call(bus, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "StartTransientUnit",
+                g_variant_new("(ssa(sv)a(sa(sv)))", unit.c_str(), "fail", &properties, nullptr)));
+    (void)job;
+    return {};
+}
+
+/** The scope is there when the process is in it. */
+Result<std::string> waitForGroup(const std::string& unit, pid_t pid) {
+    auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(callLimitMs);
+    auto suffix = "/" + unit;
+    do {
+        VZ_TRY(auto groups, file::read(cat("/proc/", pid, "/cgroup")));
+        for (auto line : lines(groups)) {
+            // "0::/machine.slice/x.scope" on cgroup2, "1:name=systemd:/..." elsewhere
+            auto parts = split(line, ':');
+            bool tracking = parts.size() == 3 && (parts[1].empty() || parts[1] == "name=systemd");
+            if (tracking && parts[2].ends_with(suffix))
+                return std::string(parts[2]);
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    } while (std::chrono::steady_clock::now() < end);
+    return fail(ErrorCode::OperationTimeout, "systemd did not move the supervisor into ", unit, " within ",
+                callLimitMs / 1000, " s");
+}
+
+} // namespace
+
+std::string escapeName(std::string_view name) {
+    std::string out;
+    for (char c : name) {
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                     c == '_' || (c == '.' && !out.empty());
+        if (plain) {
+            out += c;
+            continue;
+        }
+        constexpr char digits[] = "0123456789abcdef";
+        auto byte = static_cast<unsigned char>(c);
+        out += cat("\\x", digits[byte >> 4], digits[byte & 15]);
+    }
+    return out;
+}
+
+std::string sliceOf(const std::string& partition) {
+    std::string out;
+    for (auto part : split(partition, '/')) {
+        if (part.empty())
+            continue;
+        if (part.ends_with(".slice"))
+            part.remove_suffix(6);
+        out += cat(out.empty() ? "" : "-", part);
+    }
+    return out.empty() ? "machine.slice" : out + ".slice";
+}
+
+Result<std::string> startScope(const std::string& unit, const std::string& slice,
+                               const std::string& description, pid_t pid) {
+    GError* failed = nullptr;
+    Bus bus(g_bus_get_sync(G_BUS_TYPE_SYSTEM, nullptr, &failed));
+    if (!bus) {
+        std::unique_ptr<GError, Unref> error(failed);
+        return fail(ErrorCode::OperationFailed, "cannot reach systemd over the system bus: ", error->message);
+    }
+    g_dbus_connection_set_exit_on_close(bus.get(), false);
+    VZ_CHECK(requestScope(bus.get(), unit, slice, description, pid));
+    return waitForGroup(unit, pid);
+}
+
+} // namespace vz::ct::cgroups
