@@ -88,7 +88,8 @@ class PrivateDaemon:
     def _write(self, name, values):
         with open(os.path.join(self.folder, name), "w", encoding="utf-8") as conf:
             for key, value in values.items():
-                conf.write(f"{key} = {value}\n" if isinstance(value, int) else f'{key} = "{value}"\n')
+                text = str(value) if isinstance(value, int) else json.dumps(value)
+                conf.write(f"{key} = {text}\n")
 
     def change_settings(self, **vz_settings):
         """Replaces vz.conf; valid from the next start of the daemon."""
