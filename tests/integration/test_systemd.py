@@ -126,3 +126,17 @@ def test_two_systems_at_once(make_guest):
         wait_booted(guest)
     first, second = [open(f"/proc/{guest.id()}/uid_map", encoding="utf-8").read().split()[1] for guest in guests]
     assert first != second, "each container has an id range of its own"
+
+
+def test_libvirt_guests_stops_them_with_the_host(daemon, debian, tmp_path):
+    """What libvirt-guests.service runs when the host goes down."""
+    boot(debian)
+    (tmp_path / "libvirt-guests").write_text(
+        "URIS='vz:///system'\nON_SHUTDOWN=shutdown\nSHUTDOWN_TIMEOUT=60\nSTART_DELAY=0\n")
+    daemon.run("mount", "--bind", tmp_path, "/etc/default")
+    try:
+        done = daemon.run("/usr/lib/libvirt/libvirt-guests.sh", "stop", seconds=120)
+    finally:
+        daemon.run("umount", "/etc/default")
+    assert "debian" in done.stdout
+    assert debian.state() == "shut off (shutdown)"
