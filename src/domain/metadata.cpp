@@ -35,10 +35,19 @@ void enter(xmlNode* element, xmlNs* ns) {
         enter(inner, ns);
 }
 
-/** The other way round: the tree as the client gave it, without the prefix. */
+/**
+ * The other way round: the tree as the client gave it, without the prefix. From the leaves up, so that no
+ * element or attribute still uses a declaration when it is freed.
+ */
 void leave(xmlNode* element, std::string_view uri) {
+    for (auto* inner : xml::children(element))
+        leave(inner, uri);
     if (inNamespace(element, uri))
         xmlSetNs(element, nullptr);
+    for (auto* at = element->properties; at; at = at->next) {
+        if (at->ns && uri == reinterpret_cast<const char*>(at->ns->href))
+            at->ns = nullptr;
+    }
     xmlNs** link = &element->nsDef;
     while (*link) {
         if (uri == reinterpret_cast<const char*>((*link)->href)) {
@@ -49,8 +58,6 @@ void leave(xmlNode* element, std::string_view uri) {
             link = &(*link)->next;
         }
     }
-    for (auto* inner : xml::children(element))
-        leave(inner, uri);
 }
 
 Result<xmlNode*> makeElement(xmlDoc* target, const std::string& value, const char* key, const char* uri) {

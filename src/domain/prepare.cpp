@@ -120,7 +120,7 @@ Result<Prepared> prepare(const std::string& text, Config::ParseOptions options) 
     VZ_CHECK(takeExtension(domain, prepared));
     VZ_CHECK(checkName(xml::text(xml::child(domain, "name"))));
     VZ_CHECK(checkCounts(domain));
-    auto osType = trim(xml::text(xml::path(domain, {"os", "type"})));
+    const auto osType = std::string(trim(xml::text(xml::path(domain, {"os", "type"}))));
     bool container = osType == "exe";
     if (!prepared.extension.empty() && !container)
         return fail(ErrorCode::ConfigUnsupported,

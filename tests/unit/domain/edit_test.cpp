@@ -86,12 +86,12 @@ TEST_CASE("metadata elements live in their namespaces") {
 
 TEST_CASE("metadata that declares its namespace itself is taken as it is") {
     auto before = config(container(rootFs));
-    auto after =
-        before.withMetadata(parser(), MetadataKind::Element,
-                            "<nova:instance xmlns:nova='urn:nova'><nova:name>n</nova:name></nova:instance>",
-                            "instance", "urn:nova");
+    auto after = before.withMetadata(
+        parser(), MetadataKind::Element,
+        "<nova:instance xmlns:nova='urn:nova'><nova:name nova:x='1'>n</nova:name></nova:instance>",
+        "instance", "urn:nova");
     REQUIRE(after);
-    CHECK(contains(*after->metadata(MetadataKind::Element, "urn:nova"), "<name>n</name>"));
+    CHECK(contains(*after->metadata(MetadataKind::Element, "urn:nova"), "<name x=\"1\">n</name>"));
     CHECK(text(config(text(*after))) == text(*after));
 }
 
