@@ -27,7 +27,7 @@ def shim():
 
 def driver():
     """The object that the shim opens."""
-    return _one("src/**/vz/libvirt_vz_*.so")
+    return _one("src/**/libvirt_vz_*.so")
 
 
 def supervisor():

@@ -64,10 +64,19 @@ class PrivateDaemon:
             stock = os.path.join(build.stock_modules(), f"libvirt_driver_{name}.so")
             if os.path.exists(stock):
                 os.symlink(stock, os.path.join(drivers, os.path.basename(stock)))
-        if self._shim != "":
-            # Builds of libvirt without the vz slot load it through the vbox slot.
-            for slot in ("vz", "vbox"):
-                os.symlink(self._shim or build.shim(), os.path.join(drivers, f"libvirt_driver_{slot}.so"))
+        if self._shim == "":
+            return
+        # As installed: the shim finds the driver in a folder beside itself, following links.
+        shim = os.path.join(drivers, "libvirt_driver_vz.so")
+        shutil.copy(self._shim or build.shim(), shim)
+        if self._shim:
+            os.symlink(os.path.join(os.path.dirname(self._shim), "vz"), os.path.join(drivers, "vz"))
+        else:
+            os.mkdir(os.path.join(drivers, "vz"))
+            driver = build.driver()
+            os.symlink(driver, os.path.join(drivers, "vz", os.path.basename(driver)))
+        # Builds of libvirt without the vz slot load it through the vbox slot.
+        os.symlink("libvirt_driver_vz.so", os.path.join(drivers, "libvirt_driver_vbox.so"))
 
     def _write_settings(self, settings, vz_settings):
         defaults = {
