@@ -106,9 +106,9 @@ public:
         return container_;
     }
 
-    std::optional<ct::StopReason> waitStopped() {
+    std::optional<ct::StopReason> waitStopped(std::chrono::seconds limit = std::chrono::seconds(10)) {
         std::unique_lock lock(mutex_);
-        changed_.wait_for(lock, std::chrono::seconds(10), [&] { return stopped_.has_value(); });
+        changed_.wait_for(lock, limit, [&] { return stopped_.has_value(); });
         return stopped_;
     }
     bool waitPreserved() {
@@ -117,7 +117,7 @@ public:
     }
     bool waitReboots(unsigned count) {
         std::unique_lock lock(mutex_);
-        return changed_.wait_for(lock, std::chrono::seconds(10), [&] { return reboots_ >= count; });
+        return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return reboots_ >= count; });
     }
     unsigned reboots() {
         std::lock_guard lock(mutex_);
