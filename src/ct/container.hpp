@@ -22,7 +22,9 @@ enum class StopReason : uint8_t {
     Crashed,   ///< its init was killed or failed, or the supervisor is gone
 };
 
-/** News from a supervisor; called on the reactor thread, never under a lock of Container. */
+/** News from a supervisor; called on the reactor thread, never under a lock of Container. They may come
+ * before start() or adopt() has returned, and must not make requests to a Container (answers come on that
+ * thread). */
 struct Observer {
     /** Init was started again (reboot): it has a new host pid. */
     std::function<void(pid_t init)> rebooted;
@@ -36,7 +38,7 @@ struct Observer {
 /** Handles into a running container's namespaces, for setns(2). */
 struct Namespaces {
     std::vector<UniqueFd>
-        fds; ///< order: user (if any), ipc, uts, net, pid, cgroup?, mnt as virProcessGetNamespaces
+        fds; ///< order: user (if any), ipc, uts, net, pid, mnt, as libvirt's virProcessGetNamespaces
 };
 
 /**
@@ -55,6 +57,8 @@ public:
         /** Called when the network namespace exists and before init runs: @p netns is a handle to it. */
         std::function<Result<void>(int netns)> network;
         /** Called when init is held just before exec (the pid is its host pid): a paused start freezes here.
+         *  If it is set, start() does not wait for the exec, which a frozen init does only when thawed: an
+         * exec that fails then is a crash (logged, stopped()). Leave it empty for a start that is not paused.
          */
         std::function<Result<void>(pid_t init)> beforeInit;
         std::chrono::milliseconds limit = std::chrono::seconds(30);
@@ -74,7 +78,7 @@ public:
 
     virtual ~Container() = default;
 
-    virtual pid_t init() const = 0;       ///< host pid of init; changes at reboot
+    virtual pid_t init() const = 0;       ///< host pid of init, 0 if none runs; changes at reboot
     virtual pid_t supervisor() const = 0; ///< host pid of the supervisor
     virtual unsigned boots() const = 0;   ///< number of starts by this supervisor, 1 = never rebooted
     /** Host pty path of console @p index ("/dev/pts/7"). */
@@ -86,16 +90,19 @@ public:
     /** Sends a signal to init (host pidfd, no race with pid reuse). */
     virtual Result<void> signalInit(int signal) = 0;
     /** Announces that the next end of init is wanted: as a stop (false) or a reboot (true), whatever its exit
-     * status. */
+     *  status; also if that end comes much later. */
     virtual Result<void> expectEnd(bool reboot) = 0;
-    /** Kills the container and waits until it is gone (stopped() is called with Destroyed). */
+    /** Kills the container and waits until its supervisor is gone, too; stopped() is called with Destroyed on
+     * the reactor thread at about the same time. Thaw a cgroup v1 freezer before: its processes do not die
+     * frozen. A supervisor that does not react within @p limit is killed itself, and all with it. */
     virtual Result<void> kill(std::chrono::milliseconds limit) = 0;
     /** Kills init and starts it again (virDomainReset). */
     virtual Result<void> reset() = 0;
 
     virtual Result<void> setEndActions(EndAction onPoweroff, EndAction onReboot, EndAction onCrash) = 0;
 
-    /** Mounts into the running container (hotplug); survives its reboots. */
+    /** Mounts into the running container (hotplug); survives its reboots. detachMount(): ResourceBusy while
+     *  something inside uses it, DeviceMissing if nothing was mounted there by us. */
     virtual Result<void> attachMount(const Mount& mount) = 0;
     virtual Result<void> detachMount(const std::string& target) = 0;
     virtual Result<void> attachDevice(const DeviceNode& device) = 0;

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <optional>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -20,16 +21,16 @@ constexpr std::pair<const char*, const char*> links[] = {
     {"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"},
 };
 
-/** Opens or makes the folders of @p path below the folder @p dev; no link is followed. */
-Result<UniqueFd> folderOf(int dev, std::string_view path, Ids owner) {
+/** Opens the folder of @p path below the folder @p dev, or makes it for @p owner; no link is followed. */
+Result<UniqueFd> folderOf(int dev, std::string_view path, std::optional<Ids> owner) {
     UniqueFd dir(::fcntl(dev, F_DUPFD_CLOEXEC, 0));
     auto parts = split(path, '/');
     for (size_t i = 0; i + 1 < parts.size(); ++i) {
         std::string name(parts[i]);
         if (name.empty() || name == "." || name == "..")
             return fail(ErrorCode::InvalidArg, "'/dev/", path, "' is not a good path of a device");
-        if (::mkdirat(dir.get(), name.c_str(), 0755) == 0)
-            (void)::fchownat(dir.get(), name.c_str(), owner.uid, owner.gid, AT_SYMLINK_NOFOLLOW);
+        if (owner && ::mkdirat(dir.get(), name.c_str(), 0755) == 0)
+            (void)::fchownat(dir.get(), name.c_str(), owner->uid, owner->gid, AT_SYMLINK_NOFOLLOW);
         UniqueFd next(::openat(dir.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
         if (!next)
             return failErrno(errno, "cannot open the folder of '/dev/", path, "' in the container");
@@ -140,16 +141,18 @@ Result<void> DeviceTree::removeNode(const ct::DeviceNode& device, const RootTree
     auto below = belowDev(device.path);
     if (below.empty())
         return unmountInRoot(root.fd(), device.path, 0);
-    VZ_TRY(auto dir, folderOf(dev_.get(), below, hostRoot({})));
+    auto dir = folderOf(dev_.get(), below, std::nullopt);
+    if (!dir)
+        return {}; // the guest removed its folder, and the node with it
     std::string name = lastPart(below);
     struct stat now {};
-    if (::fstatat(dir.get(), name.c_str(), &now, AT_SYMLINK_NOFOLLOW) < 0)
+    if (::fstatat(dir->get(), name.c_str(), &now, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? Result<void>()
                                : failErrno(errno, "cannot look at '", device.path, "' in the container");
     if (!(S_ISCHR(now.st_mode) || S_ISBLK(now.st_mode)) ||
         now.st_rdev != ::makedev(device.major, device.minor))
         return {}; // the guest replaced it by something of its own
-    if (::unlinkat(dir.get(), name.c_str(), 0) < 0)
+    if (::unlinkat(dir->get(), name.c_str(), 0) < 0)
         return failErrno(errno, "cannot remove '", device.path, "' in the container");
     return {};
 }

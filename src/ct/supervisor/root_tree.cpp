@@ -267,7 +267,14 @@ Result<void> RootTree::detach(const std::string& target, pid_t init, int initPid
     if (!found->inContainer)
         VZ_CHECK(unmount(*found));
     if (init > 0 && visible(init, target, found->device, found->inode)) {
-        VZ_CHECK(inMountNamespace(initPidFd, [&](int root) { return unmountInRoot(root, target, 0); }));
+        found->inContainer = true;
+        auto gone = inMountNamespace(initPidFd, [&](int root) { return unmountInRoot(root, target, 0); });
+        // The kernel locks what was there before the container's own mount namespace was made.
+        if (!gone && gone.error().systemError() == EINVAL)
+            return fail(ErrorCode::OperationFailed, "'", target,
+                        "' cannot be unmounted while the container runs, as it has made its mounts private; "
+                        "remove it from the configuration and reboot the container");
+        VZ_CHECK(gone);
     }
     placed_.erase(std::next(found).base());
     return {};

@@ -74,6 +74,8 @@ public:
         host.systemd = false; // plain groups, also where systemd runs
     }
     ~Fixture() {
+        for (const auto& saved : saved_)
+            (void)Cgroup::removeLeftovers(host, saved);
         for (const auto& hierarchy : host.hierarchies)
             CHECK_FALSE(file::exists(hierarchy.mountPoint + partition));
     }
@@ -82,10 +84,14 @@ public:
             Cgroup::create(host, {name, partition, "3b1a3a3e-0000-4000-8000-000000000001"}, ::getpid());
         if (!made)
             FAIL(made.error().message());
+        saved_.push_back((*made)->save());
         return *std::move(made);
     }
     CgroupHost host;
     std::string partition = cat("/vztest-", ::getpid());
+
+private:
+    std::vector<std::string> saved_; // a failed test leaves nothing either
 };
 
 } // namespace
@@ -159,6 +165,9 @@ TEST_CASE_METHOD(Fixture, "limits are set, changed in both directions, and hold"
     auto applied = group->apply(limits);
     if (!applied)
         FAIL(applied.error().message());
+    if (host.has("cpuset") && ::sysconf(_SC_NPROCESSORS_ONLN) > 1)
+        for (const char* cpus : {"0", "0-1", "1", "0"})
+            REQUIRE(group->apply({.cpusetCpus = cpus}));
     if (host.has("memory")) {
         REQUIRE(group->apply({.memoryBytes = 32 * mib, .memorySwapBytes = 48 * mib}));
         REQUIRE(group->apply({.memoryBytes = 96 * mib, .memorySwapBytes = 96 * mib}));
@@ -190,12 +199,28 @@ TEST_CASE_METHOD(Fixture, "only allowed devices open, also after a live change")
     CHECK(opens("/dev/null") == 0);
     CHECK(opens("/dev/kmsg") == EPERM);
     DeviceRule kmsg{'c', 1, 11, "rw"};
+    std::vector<std::string> below; // where an init like systemd has moved to
+    for (const auto& dir : group->payloadDirs())
+        below.push_back(dir + (dir.find("cpuset") == std::string::npos ? "/init.scope" : ""));
+    for (const auto& dir : below)
+        REQUIRE(file::makeDirs(dir));
+    auto opensBelow = [&] {
+        Child child(below, [] { return ::open("/dev/kmsg", O_RDONLY) >= 0 ? 0 : errno; });
+        REQUIRE(child.entered());
+        return child.wait();
+    };
+    CHECK(opensBelow() == EPERM);
     REQUIRE(group->allowDevice(kmsg));
     CHECK(opens("/dev/kmsg") == 0);
+    CHECK(opensBelow() == 0);
     auto again = Cgroup::open(host, group->save());
     REQUIRE(again);
     REQUIRE((*again)->denyDevice(kmsg));
     CHECK(opens("/dev/kmsg") == EPERM);
+    CHECK(opensBelow() == EPERM);
     CHECK(opens("/dev/null") == 0);
+    REQUIRE(group->apply({.devices = {kmsg}})); // a complete list replaces the one before
+    CHECK(opens("/dev/kmsg") == 0);
+    CHECK(opens("/dev/null") == EPERM);
     REQUIRE(group->remove());
 }

@@ -8,9 +8,13 @@
 
 #include <csignal>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 using namespace vz;
@@ -257,6 +261,33 @@ TEST_CASE("mounts and devices come and go while the container runs, and stay ove
     REQUIRE(ct->kill(std::chrono::seconds(5)));
 }
 
+TEST_CASE("mounts also reach a container that cut its tree off, and one with the host's network") {
+    Rig rig;
+    LaunchSpec spec =
+        rig.shell("mount --make-rprivate / ; echo up; while read cmd; do eval \"$cmd\"; echo end-$?; done");
+    spec.privateNetwork = GENERATE(true, false);
+    REQUIRE(file::makeDirs(rig.dir() + "/data/first"));
+    spec.mounts.push_back({Mount::Kind::Bind, rig.dir() + "/data", "/boot", "", true, true});
+    auto ct = rig.start(spec);
+    REQUIRE(rig.waitLog("up"));
+    CHECK(rig.command("ls /sys/class/net /boot").find("first") != std::string::npos);
+    REQUIRE(ct->attachMount({Mount::Kind::Bind, rig.dir() + "/data", "/data", "", false, true}));
+    CHECK(rig.command("ls /data").find("first") != std::string::npos);
+    REQUIRE(ct->detachMount("/data"));
+    CHECK(rig.command("ls /data").find("first") == std::string::npos);
+    REQUIRE(ct->attachMount({Mount::Kind::Tmpfs, "", "/scratch", "", false, false, 65536}));
+    CHECK(rig.command("touch /scratch/x && grep scratch /proc/mounts").find("tmpfs") != std::string::npos);
+    REQUIRE(ct->reset());
+    REQUIRE(rig.waitReboots(1));
+    REQUIRE(rig.waitLog("up"));
+    CHECK(rig.command("ls /scratch; grep scratch /proc/mounts").find("tmpfs") != std::string::npos);
+    auto locked =
+        ct->detachMount("/scratch"); // it was there before this boot, and nothing reaches it any more
+    REQUIRE_FALSE(locked);
+    CHECK(locked.error().message().find("made its mounts private") != std::string::npos);
+    REQUIRE(ct->kill(std::chrono::seconds(5)));
+}
+
 TEST_CASE("a link of the guest does not lead a mount or a device to the host") {
     Rig rig;
     REQUIRE(file::makeDirs(rig.dir() + "/outside"));
@@ -351,9 +382,62 @@ TEST_CASE("garbage and strangers on the control socket do no harm") {
     CHECK(rig.waitStopped() == StopReason::Destroyed);
 }
 
+TEST_CASE("the rights of init: ids, filter, limits") {
+    Rig rig;
+    LaunchSpec spec =
+        rig.shell("id -u; id -g; ulimit -n; cat /proc/self/oom_score_adj; grep -E 'Cap|NoNew|Seccomp:' "
+                  "/proc/self/status; mkdir /tmp/x; pwd; exit 0");
+    REQUIRE(::symlink("busybox", (rig.root() + "/bin/mkdir").c_str()) == 0);
+    spec.initUid = 1000;
+    spec.initGid = 1001;
+    spec.workingDir = "/srv";
+    spec.limits = {{RLIMIT_NOFILE, 77, 99}};
+    spec.oomScoreAdj = 500;
+    const sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mkdir, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EXDEV),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    spec.seccomp.assign(reinterpret_cast<const char*>(filter), sizeof filter);
+    rig.start(spec);
+    REQUIRE(rig.waitStopped() == StopReason::Shutdown);
+    std::string log = rig.log();
+    INFO(log);
+    CHECK(log.find("1000\r\n1001\r\n77\r\n500\r\n") == 0);
+    for (const char* expected : {"CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "NoNewPrivs:\t0",
+                                 "Seccomp:\t2", "ross-device link", "/srv"})
+        CHECK(log.find(expected) != log.npos);
+}
+
+TEST_CASE("a read-only root, and one on a block device") {
+    Rig rig;
+    LaunchSpec spec = rig.shell(
+        "touch /etc/x || echo refused; mount -o remount,rw / || echo kept; mount -t tmpfs n /tmp && "
+        "touch /tmp/x && echo tmp; exit 0");
+    spec.root.readOnly = true;
+    spec.mounts.push_back({Mount::Kind::Tmpfs, "", "/new", "", false, false, 65536});
+    rig.start(spec);
+    REQUIRE(rig.waitStopped() == StopReason::Shutdown);
+    for (const char* expected : {"refused", "kept", "tmp"})
+        CHECK(rig.log().find(expected) != std::string::npos);
+
+    // Not a block device: the error names it.
+    spec.root = {Mount::Kind::Block, "/dev/null", "/"};
+    auto refused = rig.tryStart(spec);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().message().find("/dev/null") != std::string::npos);
+}
+
 TEST_CASE("a supervisor is small and quick") {
+    bool groups = GENERATE(false, true);
+    std::optional<HandMadeCgroups> cgroups;
+    if (groups)
+        cgroups.emplace(100000);
     Rig rig;
     LaunchSpec spec = rig.shell("read line");
+    if (groups)
+        cgroups->fill(spec);
     auto ct = rig.start(spec);
     auto memory = file::read(cat("/proc/", ct->supervisor(), "/smaps_rollup"));
     REQUIRE(memory);

@@ -19,50 +19,6 @@ using namespace vz::test;
 
 namespace {
 
-/** Groups made by hand in every hierarchy, with a part for the container; removed at the end. */
-class HandMadeCgroups {
-public:
-    explicit HandMadeCgroups(uint32_t owner) {
-        for (const char* name : {"memory", "cpu", "cpuacct", "cpuset", "devices", "freezer", "blkio", "pids",
-                                 "systemd", "unified"}) {
-            std::string base = cat("/sys/fs/cgroup/", name);
-            if (!file::exists(base + "/cgroup.procs"))
-                continue;
-            std::string unit = cat(base, "/vztest-", ::getpid());
-            for (const char* part : {"", "/supervisor", "/payload"}) {
-                REQUIRE(file::makeDirs(unit + part));
-                if (std::string_view(name) == "cpuset")
-                    for (const char* key : {"/cpuset.cpus", "/cpuset.mems"})
-                        REQUIRE(
-                            file::writeValue(unit + part + key, trim(file::read(base + key).valueOr("0"))));
-            }
-            for (const char* entry :
-                 {"", "/cgroup.procs", "/tasks", "/cgroup.threads", "/cgroup.subtree_control"})
-                (void)::chown(cat(unit, "/payload", entry).c_str(), owner, owner);
-            units_.push_back(unit);
-        }
-    }
-    ~HandMadeCgroups() {
-        for (const auto& unit : units_)
-            removeGroup(unit);
-    }
-    void fill(LaunchSpec& spec) const {
-        for (const auto& unit : units_) {
-            spec.supervisorCgroups.push_back(unit + "/supervisor");
-            spec.payloadCgroups.push_back(unit + "/payload");
-        }
-    }
-
-private:
-    static void removeGroup(const std::string& dir) {
-        for (const auto& name : file::list(dir).valueOr({}))
-            if (file::isDirectory(dir + "/" + name))
-                removeGroup(dir + "/" + name);
-        ::rmdir(dir.c_str());
-    }
-    std::vector<std::string> units_;
-};
-
 /** Runs a program inside and returns what it printed. */
 std::string runInside(Container& container, const std::vector<std::string>& argv) {
     auto namespaces = container.namespaces();
