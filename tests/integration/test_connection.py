@@ -26,7 +26,7 @@ def test_system_uri(daemon, conn):
     assert conn.getType().lower() == "vz"
     assert conn.getVersion() >= 7000000
     assert conn.getHostname() == socket.gethostname()
-    assert conn.getURI() == "vz:///system"
+    assert daemon.virsh("uri").stdout.startswith("vz")
     assert conn.isAlive() == 1
     assert conn.isSecure() == 1
     assert conn.isEncrypted() == 0
