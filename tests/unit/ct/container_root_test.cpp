@@ -429,6 +429,94 @@ TEST_CASE("a read-only root, and one on a block device") {
     CHECK(refused.error().message().find("/dev/null") != std::string::npos);
 }
 
+TEST_CASE("a root on a block device, its file system found out and id-mapped") {
+    Rig rig;
+    if (!file::exists("/dev/loop-control") || !file::exists("/usr/sbin/mkfs.ext4")) {
+        WARN("skipped: no loop devices or no mkfs.ext4");
+        return;
+    }
+    for (const char* name : {"/dev", "/proc", "/sys"}) // none can be made in a read-only file system
+        REQUIRE(file::makeDirs(rig.root() + name));
+    std::string image = rig.dir() + "/image";
+    REQUIRE(file::writeAtomic(image, ""));
+    REQUIRE(::truncate(image.c_str(), 16 << 20) == 0);
+    auto made = process::run({{"/usr/sbin/mkfs.ext4", "-q", "-d", rig.root(), image}});
+    REQUIRE(made);
+    REQUIRE(made->status == 0);
+    auto loop = process::run({{"/usr/sbin/losetup", "-f", "--show", image}});
+    REQUIRE(loop);
+    std::string device(trim(loop->output));
+    LaunchSpec spec = rig.shell("stat -c '%u' /bin/busybox; touch /made && echo written; exit 0");
+    spec.root = {Mount::Kind::Block, device, "/", "", GENERATE(false, true), true};
+    auto started = rig.tryStart(spec);
+    if (started)
+        CHECK(rig.waitStopped() == StopReason::Shutdown);
+    (void)process::run({{"/usr/sbin/losetup", "-d", device}});
+    INFO(rig.log());
+    if (!started)
+        FAIL(started.error().message());
+    CHECK(rig.log().find("0\r\n") == 0);
+    CHECK((rig.log().find("written") == std::string::npos) == spec.root.readOnly);
+}
+
+TEST_CASE("kill -9 of the supervisor or of the daemon in the midst of a start leaves nothing") {
+    Rig rig;
+    LaunchSpec spec = rig.shell("read line");
+    for (unsigned round = 0; round < 40; ++round) {
+        spec.runDir = cat(rig.dir(), "/kill", round);
+        REQUIRE(file::makeDirs(spec.runDir, 0700));
+        pid_t child = ::fork();
+        if (child == 0) { // the daemon of this round
+            auto reactor = Reactor::create();
+            auto started = Container::start(**reactor, spec, rig.options, {});
+            ::pause();
+            ::_exit(0);
+        }
+        ::usleep(round * 200);
+        REQUIRE(::kill(child, SIGKILL) == 0);
+        (void)process::wait(child);
+        // Either it was started before, and goes on, or nothing of it is left soon.
+        for (int i = 0; i < 500; ++i) {
+            auto found = Container::adopt(rig.reactor(), spec.runDir, {});
+            if (found) {
+                REQUIRE(((*found)->kill(std::chrono::seconds(5)) ||
+                         !Container::adopt(rig.reactor(), spec.runDir, {})));
+                break;
+            }
+            if (found.error().message().find("refused") != std::string::npos)
+                break;
+            ::usleep(1000);
+        }
+    }
+    for (unsigned round = 0; round < 40; ++round) {
+        spec.runDir = cat(rig.dir(), "/supervisor", round);
+        REQUIRE(file::makeDirs(spec.runDir, 0700));
+        rig.options.prepare = [round](pid_t launcher, LaunchSpec&) {
+            if (::fork() == 0) {
+                ::usleep(round * 150);
+                // The supervisor is a child of the launcher as long as that is there.
+                auto children = file::read(cat("/proc/", launcher, "/task/", launcher, "/children"));
+                ::kill(launcher, SIGKILL);
+                if (children)
+                    for (auto pid : split(trim(*children), ' '))
+                        ::kill(parseNumber<pid_t>(pid).value_or(launcher), SIGKILL);
+                ::_exit(0);
+            }
+            return Result<void>();
+        };
+        auto started = rig.tryStart(spec);
+        while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+        }
+        if (started) {
+            REQUIRE(rig.container()->kill(std::chrono::seconds(5)));
+            rig.waitStopped();
+        }
+    }
+    auto mounts = file::read("/proc/self/mountinfo");
+    REQUIRE(mounts);
+    CHECK(mounts->find(rig.dir()) == mounts->npos);
+}
+
 TEST_CASE("a supervisor is small and quick") {
     bool groups = GENERATE(false, true);
     std::optional<HandMadeCgroups> cgroups;
