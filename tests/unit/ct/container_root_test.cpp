@@ -336,6 +336,27 @@ TEST_CASE("the callbacks of a start see the network namespace and a held init") 
     CHECK(rig.waitStopped() == StopReason::Crashed);
 }
 
+TEST_CASE("a start can be frozen just before init is executed") {
+    if (!file::exists("/sys/fs/cgroup/freezer/cgroup.procs")) {
+        WARN("skipped: no cgroup v1 freezer");
+        return;
+    }
+    HandMadeCgroups cgroups(100000);
+    Rig rig;
+    LaunchSpec spec = rig.shell("echo ran; read line");
+    cgroups.fill(spec);
+    std::string state = cat("/sys/fs/cgroup/freezer/vztest-", ::getpid(), "/payload/freezer.state");
+    rig.options.beforeInit = [&](pid_t) { return file::writeValue(state, "FROZEN"); };
+    auto ct = rig.start(spec);
+    CHECK(trim(file::read(state).valueOr("")) == "FROZEN");
+    CHECK(rig.log().empty());
+    CHECK(ct->init() > 0);
+    REQUIRE(ct->openConsole(0, false));
+    REQUIRE(file::writeValue(state, "THAWED"));
+    CHECK(rig.waitLog("ran"));
+    REQUIRE(ct->kill(std::chrono::seconds(5)));
+}
+
 TEST_CASE("others can enter the namespaces") {
     Rig rig;
     LaunchSpec spec = rig.shell("read line");
