@@ -35,6 +35,8 @@ class PrivateDaemon:
 
     def __init__(self, folder=None, own_net=True, own_uts=False, hide_unified=False, lasting=False,
                  modules=MODULES, vz_settings=None, settings=None, shim=None, arguments=(), uri="vz:///system"):
+        if shim is None:
+            build.shim(), build.driver(), build.supervisor()  # Raises NotBuilt before anything is made.
         self.folder = folder or tempfile.mkdtemp(prefix="vzt.", dir="/var/tmp")
         os.chmod(self.folder, 0o755)
         self.lasting = lasting
