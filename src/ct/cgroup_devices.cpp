@@ -22,10 +22,20 @@ std::string line(const DeviceRule& rule) {
     return cat(rule.type, " ", number(rule.major), ":", number(rule.minor), " ", rule.access);
 }
 
-/** A parent does not hand a later permission on, so it is written on the way down. */
-Result<void> writeDown(const Place& place, const char* name, const std::string& value) {
-    VZ_CHECK(file::writeValue(cat(place.limitDir(), "/", name), value));
-    return file::writeValue(cat(place.payloadDir(), "/", name), value);
+/** A parent does not hand a later permission on, so it is written on the way down, to the groups that the
+ * container made too. */
+Result<void> allowBelow(const std::string& dir, const std::string& value) {
+    VZ_CHECK(file::writeValue(dir + "/devices.allow", value));
+    VZ_TRY(auto names, file::list(dir));
+    for (const auto& name : names) {
+        auto below = cat(dir, "/", name);
+        if (!file::isDirectory(below))
+            continue;
+        // The container may remove its groups at any time.
+        if (auto done = allowBelow(below, value); !done && file::exists(below))
+            return done;
+    }
+    return {};
 }
 
 uint32_t accessBits(const DeviceRule& rule) {
@@ -169,14 +179,17 @@ std::optional<DeviceRule> parseRule(std::string_view text) {
 }
 
 Result<void> setDevices(const Place& place, const std::vector<DeviceRule>& rules) {
-    VZ_CHECK(file::writeValue(place.limitDir() + "/devices.deny", "a"));
+    // The group denies by default since it was made; what an earlier list allowed is taken back line by line.
+    VZ_TRY(auto before, file::read(place.limitDir() + "/devices.list"));
+    for (auto allowed : lines(before))
+        VZ_CHECK(file::writeValue(place.limitDir() + "/devices.deny", allowed));
     for (const auto& rule : rules)
-        VZ_CHECK(writeDown(place, "devices.allow", line(rule)));
+        VZ_CHECK(allowDevice(place, rule));
     return {};
 }
 
 Result<void> allowDevice(const Place& place, const DeviceRule& rule) {
-    return writeDown(place, "devices.allow", line(rule));
+    return allowBelow(place.limitDir(), line(rule));
 }
 
 Result<void> denyDevice(const Place& place, const DeviceRule& rule) {

@@ -45,18 +45,37 @@ Result<void> applySwap(const Place& place, uint64_t memory, uint64_t total) {
     return write(place, name, bytes(place, value));
 }
 
+Result<void> applyHard(const Place& place, uint64_t memory) {
+    return write(place, place.v2 ? "memory.max" : "memory.limit_in_bytes", bytes(place, memory));
+}
+
+/** Whether the v1 limit of RAM and swap is below @p total, and so has to be raised before that of RAM. */
+Result<bool> raisesSwap(const Place& place, uint64_t total) {
+    auto path = place.limitDir() + "/memory.memsw.limit_in_bytes";
+    if (place.v2 || !file::exists(path))
+        return false;
+    VZ_TRY(auto text, file::read(path));
+    auto now = parseNumber<uint64_t>(trim(text));
+    return now && *now < total;
+}
+
 Result<void> applyMemory(const std::vector<Place>& places, const CgroupLimits& limits) {
     if (!limits.memoryBytes && !limits.memorySoftBytes && !limits.memorySwapBytes)
         return {};
     VZ_TRY(const auto* place, need(places, "memory", "<memory>"));
-    if (limits.memoryBytes)
-        VZ_CHECK(write(*place, place->v2 ? "memory.max" : "memory.limit_in_bytes",
-                       bytes(*place, *limits.memoryBytes)));
+    bool swapFirst = false;
+    if (limits.memorySwapBytes) {
+        VZ_TRY(swapFirst, raisesSwap(*place, *limits.memorySwapBytes));
+    }
+    if (limits.memoryBytes && !swapFirst)
+        VZ_CHECK(applyHard(*place, *limits.memoryBytes));
+    if (limits.memorySwapBytes)
+        VZ_CHECK(applySwap(*place, limits.memoryBytes.value_or(0), *limits.memorySwapBytes));
+    if (limits.memoryBytes && swapFirst)
+        VZ_CHECK(applyHard(*place, *limits.memoryBytes));
     if (limits.memorySoftBytes)
         VZ_CHECK(write(*place, place->v2 ? "memory.high" : "memory.soft_limit_in_bytes",
                        bytes(*place, *limits.memorySoftBytes)));
-    if (limits.memorySwapBytes)
-        VZ_CHECK(applySwap(*place, limits.memoryBytes.value_or(0), *limits.memorySwapBytes));
     return {};
 }
 
@@ -90,12 +109,27 @@ Result<void> applyCpu(const std::vector<Place>& places, const CgroupLimits& limi
     return {};
 }
 
-/** A v1 cpuset does not shrink below its children: the payload's follows, in the order the kernel wants. */
+/** Writes to all groups below @p dir and itself; a v1 cpuset has to be inside its parent's at every moment,
+ * so
+ * @p wide (old and new together) goes down and @p value comes up. */
+Result<void> narrowCpuset(const std::string& dir, const char* name, const std::string& value) {
+    VZ_TRY(auto old, file::read(cat(dir, "/", name)));
+    auto wide = trim(old).empty() ? value : cat(trim(old), ",", value);
+    VZ_CHECK(file::writeValue(cat(dir, "/", name), wide));
+    VZ_TRY(auto names, file::list(dir));
+    for (const auto& below : names) {
+        auto path = cat(dir, "/", below);
+        if (!file::isDirectory(path))
+            continue;
+        if (auto done = narrowCpuset(path, name, value); !done && file::exists(path))
+            return done;
+    }
+    return file::writeValue(cat(dir, "/", name), value);
+}
+
 Result<void> applyCpuset(const std::vector<Place>& places, const char* name, const std::string& value) {
     VZ_TRY(const auto* place, need(places, "cpuset", "<vcpu cpuset>"));
-    if (!place->v2)
-        VZ_CHECK(file::writeValue(cat(place->payloadDir(), "/", name), value));
-    return write(*place, name, value);
+    return place->v2 ? write(*place, name, value) : narrowCpuset(place->limitDir(), name, value);
 }
 
 } // namespace

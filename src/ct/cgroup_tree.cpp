@@ -230,7 +230,9 @@ Result<void> Tree::makePlace(const Place& place, pid_t supervisor) {
     if (place.v2)
         VZ_CHECK(enableControllers(place.unitDir()));
     VZ_TRY(bool limits, makeDir(place, place.limitDir()));
-    (void)limits;
+    // Only a group without children can be closed as a whole; what it may use is opened by apply().
+    if (limits && !place.v2 && place.has("devices"))
+        VZ_CHECK(file::writeValue(place.limitDir() + "/devices.deny", "a"));
     if (place.v2)
         VZ_CHECK(enableControllers(place.limitDir()));
     VZ_TRY(bool payload, makeDir(place, place.payloadDir()));

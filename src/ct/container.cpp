@@ -273,8 +273,12 @@ void LiveContainer::controlReady() {
         if (!connected_)
             watch = std::exchange(controlWatch_, 0);
     }
-    if (watch)
-        reactor_.remove(watch);
+    if (!watch)
+        return;
+    reactor_.remove(watch);
+    // A process that ends loses its program before its connections.
+    if (!file::readLink(cat("/proc/", supervisorPid_, "/exe")) && observer_.dying)
+        observer_.dying();
 }
 
 /** The supervisor's death is what counts: the kernel has ended everything inside before. */

@@ -31,6 +31,8 @@ struct Observer {
     /** Init has ended and onPoweroff/onReboot/onCrash = Preserve keeps the supervisor; nothing runs inside.
      */
     std::function<void(StopReason)> preserved;
+    /** The supervisor is dying, and with it all inside; but v1 tasks that are frozen die only when they are thawed. */
+    std::function<void()> dying;
     /** The container is gone: nothing of it runs any more. Called once. Cgroups and the run folder remain. */
     std::function<void(StopReason)> stopped;
 };

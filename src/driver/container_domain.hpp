@@ -111,11 +111,13 @@ private:
     ct::Observer observer();
     Result<void> launch(const StartMode& mode, Live& live);
     void becomeActive(Live live, bool paused, int reason);
+    void onDying();
     void onStopped(ct::StopReason reason);
     void finishStop(ct::StopReason reason);
     void onRebooted(pid_t init);
     void onPreserved(ct::StopReason reason);
     void waitUntilStopped(std::chrono::milliseconds limit);
+    void setDestroying(bool on); ///< how the end that follows is to be told
     void setState(int state, int reason);      ///< lock_ held
     domain::RuntimeState runtimeState() const; ///< lock_ held
     Result<void> saveRuntime();

@@ -58,6 +58,7 @@ ct::Observer ContainerDomain::observer() {
         .rebooted = [post](pid_t init) { post([init](ContainerDomain& self) { self.onRebooted(init); }); },
         .preserved =
             [post](auto reason) { post([reason](ContainerDomain& self) { self.onPreserved(reason); }); },
+        .dying = [post] { post([](ContainerDomain& self) { self.onDying(); }); },
         .stopped =
             [post](auto reason) { post([reason](ContainerDomain& self) { self.onStopped(reason); }); }};
 }
@@ -206,7 +207,8 @@ Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
     bool rebooted = live.container->boots() != state.boots;
     auto frozen = live.cgroup->frozen();
     bool paused = frozen && *frozen;
-    becomeActive(std::move(live), paused, paused ? int(VIR_DOMAIN_PAUSED_UNKNOWN) : state.reason);
+    becomeActive(std::move(live), paused,
+                 paused && !state.paused ? int(VIR_DOMAIN_PAUSED_UNKNOWN) : state.reason);
     if (rebooted)
         driver_.events().reboot(subject());
     std::optional<ct::StopReason> ended;
@@ -223,6 +225,14 @@ Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
 void ContainerDomain::endedWhileAway(ct::StopReason reason) {
     std::lock_guard lock(lock_);
     setState(VIR_DOMAIN_SHUTOFF, describe(reason).reason);
+}
+
+void ContainerDomain::onDying() {
+    auto group = cgroup();
+    if (!group)
+        return;
+    if (auto frozen = (*group)->frozen(); frozen && *frozen)
+        warn((*group)->freeze(false), "cannot thaw a container whose supervisor is dead");
 }
 
 void ContainerDomain::onStopped(ct::StopReason reason) {
@@ -314,9 +324,16 @@ void ContainerDomain::waitUntilStopped(std::chrono::milliseconds limit) {
     stopped_.wait_for(lock, limit, [this] { return !live_; });
 }
 
+void ContainerDomain::setDestroying(bool on) {
+    std::lock_guard lock(lock_);
+    if (live_)
+        live_->destroying = on;
+}
+
 Result<void> ContainerDomain::destroy(bool graceful) {
     VZ_TRY(auto container, running());
     VZ_TRY(auto group, cgroup());
+    setDestroying(true);
     if (graceful) {
         VZ_TRY(auto signals, ct::endSignals(container->init()));
         if (signals.poweroff) {
@@ -325,14 +342,10 @@ Result<void> ContainerDomain::destroy(bool graceful) {
             waitUntilStopped(killLimit);
             if (!active())
                 return {};
+            setDestroying(false);
             return fail(ErrorCode::ResourceBusy, "the container's init did not end within ",
                         std::chrono::seconds(killLimit).count(), " s after it was asked to");
         }
-    }
-    {
-        std::lock_guard lock(lock_);
-        if (live_)
-            live_->destroying = true;
     }
     // A frozen task dies only when it is thawed: let the signal wait for it, so that nothing runs in between.
     if (auto frozen = group->frozen(); frozen && *frozen) {

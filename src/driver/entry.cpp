@@ -13,7 +13,7 @@ namespace {
 // The driver object of this process; made by initialize, ended by cleanup, read by every slot.
 std::atomic<Driver*> current;
 
-constexpr const char* schemes[] = {"vz", "parallels", nullptr};
+constexpr const char* schemes[] = {"vz", "parallels"};
 
 int initialize(bool privileged, const char* root, bool, void (*inhibit)(bool, void*), void* opaque) {
     constexpr int complete = 1, skipped = 0;

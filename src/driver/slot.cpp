@@ -11,7 +11,7 @@ Result<Driver*> activeDriver() {
 
 Result<void> checkAccess(virConnectPtr conn, const void* def, const char* slot, unsigned int flags) {
     for (const auto& rule : abi::accessRules(slot)) {
-        if (rule.flag && !(flags & rule.flag))
+        if (!rule.applies(flags))
             continue;
         if (rule.connect)
             VZ_CHECK(abi::checkConnectAccess(conn, rule.permission));
