@@ -46,8 +46,12 @@ Result<void> requestScope(GDBusConnection* bus, const std::string& unit, const s
     add("Slice", g_variant_new_string(slice.c_str()));
     add("PIDs", g_variant_new_fixed_array(G_VARIANT_TYPE_UINT32, &process, 1, sizeof process));
     add("Delegate", g_variant_new_boolean(true));
-    // The driver decides how a container ends; systemd only when the host goes down.
-    add("DefaultDependencies", g_variant_new_boolean(true));
+    // The driver decides how a container ends; systemd only when the host goes down, and then after
+    // libvirt-guests.service, which orders itself behind this target, and before libvirtd.
+    const char* before = "virt-guest-shutdown.target";
+    const char* after = "libvirtd.service";
+    add("Before", g_variant_new_strv(&before, 1));
+    add("After", g_variant_new_strv(&after, 1));
     add("CollectMode", g_variant_new_string("inactive-or-failed"));
     VZ_TRY(auto job,
            call(bus, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "StartTransientUnit",

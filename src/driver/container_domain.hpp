@@ -106,6 +106,7 @@ private:
         std::shared_ptr<ct::Cgroup> cgroup;
         virConnectPtr autodestroyOwner = nullptr;
         bool destroying = false;
+        bool finishing = false; ///< its remains are being removed
     };
 
     ct::Observer observer();
@@ -130,6 +131,7 @@ private:
     const std::string uuid_;
     JobLock jobs_;
     std::atomic<int> id_ = -1;
+    std::atomic<unsigned> run_ = 0; ///< counts the starts
 
     mutable std::mutex lock_;
     std::condition_variable stopped_; // id_ went to -1

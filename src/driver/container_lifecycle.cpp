@@ -47,20 +47,18 @@ void setLabel(domain::Config::LiveFacts& facts, pid_t init) {
 } // namespace
 
 ct::Observer ContainerDomain::observer() {
-    // The observer must not keep the domain alive, and its work may wait: it goes to the worker.
-    auto post = [weak = weak_from_this(), &driver = driver_](auto action) {
-        driver.worker().post([weak, action] {
-            if (auto self = weak.lock())
+    // The observer must not keep the domain alive, and its work may wait: it goes to the worker. News of an
+    // earlier run that come after a new start are no longer of interest.
+    auto post = [weak = weak_from_this(), run = run_.load(), &driver = driver_](auto action) {
+        driver.worker().post([weak, run, action] {
+            if (auto self = weak.lock(); self && self->run_ == run)
                 action(*self);
         });
     };
-    return {
-        .rebooted = [post](pid_t init) { post([init](ContainerDomain& self) { self.onRebooted(init); }); },
-        .preserved =
-            [post](auto reason) { post([reason](ContainerDomain& self) { self.onPreserved(reason); }); },
-        .dying = [post] { post([](ContainerDomain& self) { self.onDying(); }); },
-        .stopped =
-            [post](auto reason) { post([reason](ContainerDomain& self) { self.onStopped(reason); }); }};
+    return {.rebooted = [post](pid_t init) { post([init](auto& self) { self.onRebooted(init); }); },
+            .preserved = [post](auto reason) { post([reason](auto& self) { self.onPreserved(reason); }); },
+            .dying = [post] { post([](auto& self) { self.onDying(); }); },
+            .stopped = [post](auto reason) { post([reason](auto& self) { self.onStopped(reason); }); }};
 }
 
 Result<void> ContainerDomain::start(const StartMode& mode) {
@@ -74,6 +72,7 @@ Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mo
         std::lock_guard lock(lock_);
         starting_ = true;
         endedWhileStarting_.reset();
+        ++run_;
     }
     Live live{std::move(from), {}, nullptr, nullptr, mode.autodestroyOwner};
     auto launched = launch(mode, live);
@@ -179,6 +178,7 @@ Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
         std::lock_guard lock(lock_);
         starting_ = true;
         endedWhileStarting_.reset();
+        ++run_;
     }
     auto container = ct::Container::adopt(driver_.reactor(), runDir(), observer());
     if (!container) {
@@ -249,14 +249,13 @@ void ContainerDomain::onStopped(ct::StopReason reason) {
 }
 
 void ContainerDomain::finishStop(ct::StopReason reason) {
-    std::shared_ptr<ct::Container> container;
     std::shared_ptr<ct::Cgroup> cgroup;
     std::vector<std::string> interfaces;
     {
         std::lock_guard lock(lock_);
-        if (!live_)
+        if (!live_ || live_->finishing)
             return;
-        container = live_->container;
+        live_->finishing = true;
         cgroup = live_->cgroup;
         interfaces = live_->facts.interfaceNames;
         if (live_->destroying)
@@ -354,6 +353,7 @@ Result<void> ContainerDomain::destroy(bool graceful) {
     }
     if (auto killed = container->kill(killLimit); !killed && active())
         return killed;
+    finishStop(ct::StopReason::Destroyed);
     waitUntilStopped(killLimit);
     if (active())
         return fail(ErrorCode::OperationFailed,

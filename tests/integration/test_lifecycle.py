@@ -70,13 +70,26 @@ def test_define_keeps_type_and_dumps_back(daemon, conn, make_guest):
     daemon.virsh("define", "--validate", guest.file())
 
 
+def as_after_boot(daemon):
+    """The mark of a done autostart lies where a boot of the host leaves nothing."""
+    daemon.run("rm", "-f", "/run/libvirt/vz/autostarted")
+
+
 def test_definition_survives_the_daemon(daemon, guest):
     before = daemon.virsh("dumpxml", "ct").stdout
     daemon.virsh("autostart", "ct")
     daemon.kill9()
+    as_after_boot(daemon)
     daemon.start()
     wait_for(lambda: guest.state().startswith("running"), what="autostart")
     assert daemon.virsh("dumpxml", "--inactive", "ct").stdout == before
+    daemon.virsh("autostart", "--disable", "ct")
+
+
+def test_autostart_is_once_per_boot(daemon, guest):
+    daemon.virsh("autostart", "ct")
+    daemon.restart()
+    assert guest.state().startswith("shut off")
     daemon.virsh("autostart", "--disable", "ct")
 
 
@@ -94,6 +107,7 @@ def test_autostart_can_be_turned_off(daemon, guest):
     daemon.virsh("autostart", "ct")
     daemon.stop()
     daemon.change_settings(autostart=0)
+    as_after_boot(daemon)
     daemon.start()
     assert guest.state() == "shut off (unknown)" or guest.state().startswith("shut off")
     daemon.change_settings()
@@ -357,7 +371,7 @@ def test_destroy(conn, running):
     domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
     assert domain.state() == [SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED]
     assert code(domain.destroy) == libvirt.VIR_ERR_OPERATION_INVALID
-    assert domain.ID() == -1
+    assert conn.lookupByName("ct").ID() == -1
 
 
 def test_destroy_of_a_paused_one(conn, running):
