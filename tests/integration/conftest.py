@@ -22,14 +22,18 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "host: also runs against an installed driver in a machine with systemd")
+    config.addinivalue_line("markers", "host_only: runs in such a machine only")
     config.addinivalue_line("markers", "leaks_allowed: leaves things behind on purpose")
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--system"):
-        chosen = [item for item in items if item.get_closest_marker("host")]
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = chosen
+    def wanted(item):
+        if config.getoption("--system"):
+            return item.get_closest_marker("host") or item.get_closest_marker("host_only")
+        return not item.get_closest_marker("host_only")
+
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = [item for item in items if wanted(item)]
 
 
 def pytest_sessionstart(session):
