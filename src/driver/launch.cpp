@@ -241,14 +241,13 @@ Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& defi
     const auto* root = definition.root();
     if (!root)
         return fail(ErrorCode::ConfigUnsupported, "the container has no <filesystem> with target '/'");
+    VZ_CHECK(mapIds(driver, definition, spec));
     if (!definition.initUser.empty()) {
         VZ_TRY(spec.initUid, idInside(definition.initUser, *root, "/etc/passwd", "inituser"));
     }
     if (!definition.initGroup.empty()) {
         VZ_TRY(spec.initGid, idInside(definition.initGroup, *root, "/etc/group", "initgroup"));
-        VZ_CHECK(mapIds(driver, definition, spec));
     }
-
     VZ_CHECK(setFilesystems(definition, spec));
     VZ_CHECK(setDevices(definition, spec));
     VZ_CHECK(setSecurity(definition, spec));
