@@ -3,6 +3,7 @@
 
 import glob
 import os
+import shutil
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 BUILD = os.environ.get("VZ_BUILD_DIR", os.path.join(TOP, "build"))
@@ -32,6 +33,14 @@ def driver():
 
 def supervisor():
     return _one("src/**/vz-supervisor")
+
+
+def vz_enter():
+    """The one that was built, or where nothing was, the one that is installed."""
+    try:
+        return _one("src/**/vz-enter")
+    except NotBuilt:
+        return shutil.which("vz-enter") or "vz-enter"
 
 
 def stock_modules():

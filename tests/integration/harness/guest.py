@@ -83,10 +83,8 @@ class Guest:
         return int(text) if text not in ("", "-") else None
 
     def inside(self, *argv, check=True, stdin=None):
-        """Runs a command in the container."""
-        done = self.daemon.virsh("lxc-enter-namespace", self.name, "--noseclabel", "--", *argv, check=check,
-                                 stdin=stdin)
-        return done.stdout
+        """Runs a command in the container, as its root."""
+        return self.daemon.enter(self.name, *argv, check=check, stdin=stdin).stdout
 
     def path(self, inside):
         return os.path.join(self.root, inside.lstrip("/"))

@@ -249,6 +249,11 @@ class PrivateDaemon:
         argv += ["-r"] if ro else []
         return self._run(argv + [str(argument) for argument in arguments], check, stdin, seconds)
 
+    def enter(self, name, *argv, check=True, stdin=None, seconds=60):
+        """A command in a container, as its root."""
+        return self._run([build.vz_enter(), "-c", self.url(), name] + [str(argument) for argument in argv], check,
+                         stdin, seconds)
+
     def run(self, *argv, check=True, stdin=None, seconds=60):
         """Any command inside the daemon's namespaces."""
         return self._run(self.namespace.enter() + [str(argument) for argument in argv], check, stdin, seconds)
