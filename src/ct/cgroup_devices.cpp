@@ -22,17 +22,20 @@ std::string line(const DeviceRule& rule) {
     return cat(rule.type, " ", number(rule.major), ":", number(rule.minor), " ", rule.access);
 }
 
-/** A parent does not hand a later permission on, so it is written on the way down, to the groups that the
- * container made too. */
-Result<void> allowBelow(const std::string& dir, const std::string& value) {
-    VZ_CHECK(file::writeValue(dir + "/devices.allow", value));
+/** A parent does not hand a later permission on, so all groups below get it too, on the way down. */
+Result<void> allowBelow(const std::string& dir, const std::vector<DeviceRule>& rules) {
+    VZ_TRY(auto allow, file::open(dir + "/devices.allow", O_WRONLY));
+    for (const auto& rule : rules) {
+        if (auto written = file::writeAll(allow.get(), line(rule)); !written)
+            return std::move(written).takeError().within(cat("cannot allow '", line(rule), "' in ", dir));
+    }
     VZ_TRY(auto names, file::list(dir));
     for (const auto& name : names) {
         auto below = cat(dir, "/", name);
         if (!file::isDirectory(below))
             continue;
         // The container may remove its groups at any time.
-        if (auto done = allowBelow(below, value); !done && file::exists(below))
+        if (auto done = allowBelow(below, rules); !done && file::exists(below))
             return done;
     }
     return {};
@@ -183,13 +186,11 @@ Result<void> setDevices(const Place& place, const std::vector<DeviceRule>& rules
     VZ_TRY(auto before, file::read(place.limitDir() + "/devices.list"));
     for (auto allowed : lines(before))
         VZ_CHECK(file::writeValue(place.limitDir() + "/devices.deny", allowed));
-    for (const auto& rule : rules)
-        VZ_CHECK(allowDevice(place, rule));
-    return {};
+    return allowBelow(place.limitDir(), rules);
 }
 
 Result<void> allowDevice(const Place& place, const DeviceRule& rule) {
-    return allowBelow(place.limitDir(), line(rule));
+    return allowBelow(place.limitDir(), {rule});
 }
 
 Result<void> denyDevice(const Place& place, const DeviceRule& rule) {

@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <csignal>
 #include <fcntl.h>
-#include <linux/sched.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -20,18 +20,20 @@ namespace {
 class Holder {
 public:
     static Result<pid_t> start() {
-        clone_args args{};
-        args.flags = CLONE_NEWUSER;
-        // No signal at its end: the daemon's own child handling must not see it.
-        long pid = ::syscall(SYS_clone3, &args, sizeof args);
+        // CLONE_VM: none of the daemon's page tables are copied for a child that only waits. It has this
+        // thread's C library state, so it makes plain system calls only. No signal at its end: the daemon's
+        // own child handling must not see it.
+        alignas(16) static thread_local char stack[4096];
+        pid_t pid = ::clone(
+            [](void*) -> int {
+                ::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+                for (;;)
+                    ::syscall(SYS_pause);
+            },
+            stack + sizeof stack, CLONE_NEWUSER | CLONE_VM, nullptr);
         if (pid < 0)
             return failErrno(errno, "cannot make a user namespace");
-        if (pid == 0) {
-            ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-            for (;;)
-                ::pause();
-        }
-        return static_cast<pid_t>(pid);
+        return pid;
     }
     explicit Holder(pid_t pid) : pid_(pid) {}
     Holder(const Holder&) = delete;
