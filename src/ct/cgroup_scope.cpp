@@ -20,8 +20,24 @@ struct Unref {
 using Variant = std::unique_ptr<GVariant, Unref>;
 using Bus = std::unique_ptr<GDBusConnection, Unref>;
 
-constexpr int callLimitMs = 20000;
+using Clock = std::chrono::steady_clock;
 
+constexpr int callLimitMs = 20000;
+/** How long systemd may take to forget the scope of an earlier run. */
+constexpr std::chrono::seconds scopeLimit(5);
+
+Result<Bus> connect() {
+    GError* failed = nullptr;
+    Bus bus(g_bus_get_sync(G_BUS_TYPE_SYSTEM, nullptr, &failed));
+    if (!bus) {
+        std::unique_ptr<GError, Unref> error(failed);
+        return fail(ErrorCode::OperationFailed, "cannot reach systemd over the system bus: ", error->message);
+    }
+    g_dbus_connection_set_exit_on_close(bus.get(), false);
+    return bus;
+}
+
+/** Fails as NoDomain where there is no such unit, and as ResourceBusy where there is one already. */
 Result<Variant> call(GDBusConnection* bus, const char* path, const char* interface, const char* method,
                      GVariant* arguments) {
     GError* failed = nullptr;
@@ -31,7 +47,12 @@ Result<Variant> call(GDBusConnection* bus, const char* path, const char* interfa
     if (answer)
         return answer;
     std::unique_ptr<GError, Unref> error(failed);
-    return fail(ErrorCode::OperationFailed, "systemd's ", method, " failed: ", error->message);
+    std::unique_ptr<char, void (*)(void*)> name(g_dbus_error_get_remote_error(error.get()), g_free);
+    std::string_view kind = name ? name.get() : "";
+    auto code = kind == "org.freedesktop.systemd1.NoSuchUnit"   ? ErrorCode::NoDomain
+                : kind == "org.freedesktop.systemd1.UnitExists" ? ErrorCode::ResourceBusy
+                                                                : ErrorCode::OperationFailed;
+    return fail(code, "systemd's ", method, " failed: ", error->message);
 }
 
 Result<void> requestScope(GDBusConnection* bus, const std::string& unit, const std::string& slice,
@@ -62,7 +83,7 @@ Result<void> requestScope(GDBusConnection* bus, const std::string& unit, const s
 
 /** The scope is there when the process is in it. */
 Result<std::string> waitForGroup(const std::string& unit, pid_t pid) {
-    auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(callLimitMs);
+    auto end = Clock::now() + std::chrono::milliseconds(callLimitMs);
     auto suffix = "/" + unit;
     do {
         VZ_TRY(auto groups, file::read(cat("/proc/", pid, "/cgroup")));
@@ -74,7 +95,7 @@ Result<std::string> waitForGroup(const std::string& unit, pid_t pid) {
                 return std::string(parts[2]);
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    } while (std::chrono::steady_clock::now() < end);
+    } while (Clock::now() < end);
     return fail(ErrorCode::OperationTimeout, "systemd did not move the supervisor into ", unit, " within ",
                 callLimitMs / 1000, " s");
 }
@@ -111,15 +132,26 @@ std::string sliceOf(const std::string& partition) {
 
 Result<std::string> startScope(const std::string& unit, const std::string& slice,
                                const std::string& description, pid_t pid) {
-    GError* failed = nullptr;
-    Bus bus(g_bus_get_sync(G_BUS_TYPE_SYSTEM, nullptr, &failed));
-    if (!bus) {
-        std::unique_ptr<GError, Unref> error(failed);
-        return fail(ErrorCode::OperationFailed, "cannot reach systemd over the system bus: ", error->message);
+    VZ_TRY(auto bus, connect());
+    auto end = Clock::now() + scopeLimit;
+    for (;;) {
+        auto requested = requestScope(bus.get(), unit, slice, description, pid);
+        if (requested)
+            return waitForGroup(unit, pid);
+        // systemd forgets a scope a moment after its end.
+        if (requested.error().code() != ErrorCode::ResourceBusy || Clock::now() > end)
+            return std::move(requested).takeError();
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
-    g_dbus_connection_set_exit_on_close(bus.get(), false);
-    VZ_CHECK(requestScope(bus.get(), unit, slice, description, pid));
-    return waitForGroup(unit, pid);
+}
+
+Result<void> stopScope(const std::string& unit) {
+    VZ_TRY(auto bus, connect());
+    auto stopped = call(bus.get(), "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
+                        "StopUnit", g_variant_new("(ss)", unit.c_str(), "replace"));
+    if (!stopped && stopped.error().code() != ErrorCode::NoDomain)
+        return std::move(stopped).takeError();
+    return {};
 }
 
 } // namespace vz::ct::cgroups

@@ -164,6 +164,7 @@ private:
     Result<void> makePlace(const Place& place, pid_t supervisor);
     Result<void> refreshDevices();
     void dropPartition(const Place& place);
+    Result<void> removeScope(Clock::time_point end);
 
     CgroupHost host_;
     bool ownPartition_; ///< false under systemd, which owns the slices
@@ -430,14 +431,42 @@ void Tree::dropPartition(const Place& place) {
     }
 }
 
+/** systemd removes the groups of its scopes itself: it would take one that is gone for one that still runs.
+ */
+Result<void> Tree::removeScope(Clock::time_point end) {
+    for (const auto& place : places_) {
+        if (!place.tracking)
+            continue;
+        VZ_CHECK(removeGroup(place.limitDir(), end));
+        VZ_CHECK(removeGroup(place.supervisorDir(), end));
+    }
+    const auto& unit = places_.front().unit;
+    VZ_CHECK(cgroups::stopScope(unit.substr(unit.rfind('/') + 1)));
+    std::chrono::microseconds pause(500);
+    for (const auto& place : places_) {
+        while (place.tracking && file::exists(place.unitDir())) {
+            if (!waitStep(end, pause))
+                return fail(ErrorCode::OperationTimeout, "systemd does not remove the cgroup ",
+                            place.unitDir());
+        }
+    }
+    return {};
+}
+
 Result<void> Tree::remove() {
     auto end = Clock::now() + std::chrono::seconds(5);
     Result<void> result;
     for (const auto& place : places_) {
+        if (!ownPartition_ && place.tracking)
+            continue;
         auto removed = removeGroup(place.unitDir(), end);
         if (removed)
             dropPartition(place);
-        else if (ownPartition_ || removed.error().systemError() != EACCES)
+        else
+            result = std::move(removed);
+    }
+    if (!ownPartition_) {
+        if (auto removed = removeScope(end); !removed)
             result = std::move(removed);
     }
     return result;
