@@ -105,10 +105,6 @@ std::string unescape(std::string_view text) {
     return out;
 }
 
-bool contains(uint64_t mask, int signal) {
-    return mask & (uint64_t(1) << (signal - 1));
-}
-
 } // namespace
 
 Result<OsInfo> osInfo(pid_t init) {
@@ -208,27 +204,6 @@ Result<pid_t> hostPid(pid_t init, pid_t wanted) {
             return *pid;
     }
     return fail(ErrorCode::InvalidArg, "there is no process ", wanted, " in the container");
-}
-
-Result<EndSignals> endSignals(pid_t init) {
-    VZ_TRY(auto status, statusOf(init));
-    auto name = field(status, "Name");
-    // systemd(1), "Signals": SIGRTMIN+3 starts halt.target, SIGRTMIN+5 reboot.target.
-    if (name == "systemd")
-        return EndSignals{SIGRTMIN + 3, SIGRTMIN + 5};
-    // busybox init's help text: USR1 halt, USR2 poweroff, TERM reboot.
-    VZ_TRY(auto program, file::readLink(cat("/proc/", init, "/exe")));
-    if (name == "init" && program.ends_with("/busybox"))
-        return EndSignals{SIGUSR2, SIGTERM};
-    uint64_t caught = parseNumber<uint64_t>(field(status, "SigCgt"), 16).value_or(0);
-    EndSignals signals;
-    for (int signal : {SIGPWR, SIGTERM, SIGINT}) {
-        if (!signals.poweroff && contains(caught, signal))
-            signals.poweroff = signal;
-    }
-    // Control-Alt-Delete: what sysvinit and its like restart at. Another init is stopped and started again.
-    signals.reboot = contains(caught, SIGINT) ? SIGINT : signals.poweroff;
-    return signals;
 }
 
 std::string apparmorLabel(pid_t pid) {

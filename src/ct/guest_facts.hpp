@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "ct/end_signals.hpp"
 
 #include <sys/types.h>
 
@@ -35,14 +36,6 @@ Result<std::vector<FileSystem>> fileSystems(pid_t init);
 
 /** Host pid of the process that has @p pid inside the container; InvalidArg if there is none. */
 Result<pid_t> hostPid(pid_t init, pid_t inside);
-
-/** How to ask this init to stop or reboot. */
-struct EndSignals {
-    int poweroff = 0; ///< 0: it listens to none; then the only way is to kill
-    int reboot = 0;
-};
-/** SIGRTMIN+3/+5 for systemd; else from the signals that init catches: SIGPWR, SIGTERM, SIGINT (see .cpp). */
-Result<EndSignals> endSignals(pid_t init);
 
 /** Sets the password of a user in the container's /etc/shadow. @p hashed: it is a crypt(3) text already.
  *  InvalidArg if there is no such user. Written atomically, owner and mode kept. */

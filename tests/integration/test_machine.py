@@ -124,7 +124,17 @@ def test_suspend_is_a_freeze(daemon, running):
     assert "frozen 0" in read(f"{GROUP}/ct/cgroup.events")
 
 
-def test_stopping_the_scope_ends_the_container(running):
+def test_stopping_the_scope_is_a_shutdown(running):
+    """What systemd does when the host goes down and libvirt-guests.service has not done it before."""
+    begin = time.monotonic()
+    systemctl("stop", SCOPE)
+    assert time.monotonic() - begin < 60, "systemd did not have to kill it"
+    running.wait_state("shut off")
+    assert running.state() == "shut off (shutdown)"
+    running.start()
+
+
+def test_killing_the_scope_ends_the_container(running):
     systemctl("kill", "--signal=KILL", SCOPE)
     running.wait_state("shut off")
     wait_for(lambda: not os.path.exists(GROUP), what="the end of the scope")

@@ -2,6 +2,7 @@
 #include "ct/supervisor/supervisor.hpp"
 
 #include "base/file.hpp"
+#include "ct/end_signals.hpp"
 #include "ct/pidfd.hpp"
 
 #include <cerrno>
@@ -12,6 +13,7 @@
 #include <sys/epoll.h>
 
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -103,6 +105,19 @@ Result<void> Supervisor::isolate() {
     if (!timer_)
         return failErrno(errno, "cannot make a timer");
     loop_.watch(timer_.get(), EPOLLIN, this);
+    return watchSignals();
+}
+
+/** SIGTERM comes from systemd when the host goes down and nobody has shut the container down before. */
+Result<void> Supervisor::watchSignals() {
+    sigset_t wanted;
+    sigemptyset(&wanted);
+    sigaddset(&wanted, SIGTERM);
+    ::sigprocmask(SIG_BLOCK, &wanted, nullptr);
+    signals_.reset(::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!signals_)
+        return failErrno(errno, "cannot make a file for signals");
+    loop_.watch(signals_.get(), EPOLLIN, this);
     return {};
 }
 
@@ -237,7 +252,24 @@ void Supervisor::ready(int fd, uint32_t) {
         uint64_t times;
         if (::read(timer_.get(), &times, sizeof times) > 0)
             restartNow();
+    } else if (fd == signals_.get()) {
+        signalfd_siginfo info;
+        if (::read(signals_.get(), &info, sizeof info) > 0)
+            hostWantsEnd();
     }
+}
+
+/** An orderly end for good; an init that listens to no signal has nothing to save. */
+void Supervisor::hostWantsEnd() {
+    spec_.onPoweroff = ct::EndAction::Destroy;
+    restart_ = false;
+    if (!init_.pid)
+        finish(End::Shutdown);
+    if (expected_ != End::Destroyed)
+        expected_ = End::Shutdown;
+    auto end = ct::endSignals(init_.pid);
+    int number = end && end->poweroff ? end->poweroff : SIGKILL;
+    (void)::pidfd_send_signal(init_.pidFd.get(), number, nullptr, 0);
 }
 
 /** After a held start: init was executed (the end), or says why not; then its end follows. */

@@ -40,6 +40,7 @@ private:
 
     // Steps of the first start only
     Result<void> isolate();
+    Result<void> watchSignals();
     Result<void> listen();
     Result<void> makeHeldNamespaces();
     Result<void> announceNetwork();
@@ -63,6 +64,7 @@ private:
     void ready(int fd, uint32_t events) override;
     void readInitChannel();
     void initEnded();
+    void hostWantsEnd();
     void act(End end);
     void restartLater();
     void restartNow();
@@ -100,6 +102,7 @@ private:
     std::vector<unsigned> terminals_; // numbers of the consoles' terminals inside
     UniqueFd self_;
     UniqueFd timer_;
+    UniqueFd signals_;
 
     State state_ = State::Running;
     InitProcess init_;
