@@ -31,7 +31,8 @@ struct Observer {
     /** Init has ended and onPoweroff/onReboot/onCrash = Preserve keeps the supervisor; nothing runs inside.
      */
     std::function<void(StopReason)> preserved;
-    /** The supervisor is dying, and with it all inside; but v1 tasks that are frozen die only when they are thawed. */
+    /** The supervisor is dying, and with it all inside; but v1 tasks that are frozen die only when they are
+     * thawed. */
     std::function<void()> dying;
     /** The container is gone: nothing of it runs any more. Called once. Cgroups and the run folder remain. */
     std::function<void(StopReason)> stopped;
@@ -39,8 +40,7 @@ struct Observer {
 
 /** Handles into a running container's namespaces, for setns(2). */
 struct Namespaces {
-    std::vector<UniqueFd>
-        fds; ///< order: user (if any), ipc, uts, net, pid, mnt, as libvirt's virProcessGetNamespaces
+    std::vector<UniqueFd> fds; ///< in the order of entering: user (if any), ipc, uts, net, cgroup, pid, mnt
 };
 
 /**

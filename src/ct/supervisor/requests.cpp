@@ -171,7 +171,7 @@ Result<ct::Message> Supervisor::namespaces(const ct::Record&) {
     VZ_CHECK(needInit());
     ct::Message reply = ok();
     // The order in which libvirt's clients enter them: the user namespace gives the right to the others.
-    for (const char* name : {"user", "ipc", "uts", "net", "pid", "mnt"}) {
+    for (const char* name : {"user", "ipc", "uts", "net", "cgroup", "pid", "mnt"}) {
         if (std::string_view(name) == "user" && !held_.user)
             continue;
         VZ_TRY(auto handle, file::open(cat("/proc/", init_.pid, "/ns/", name), O_RDONLY));
