@@ -364,7 +364,7 @@ TEST_CASE("others can enter the namespaces") {
     auto ct = rig.start(spec);
     auto namespaces = ct->namespaces();
     REQUIRE(namespaces);
-    REQUIRE(namespaces->fds.size() == 6);
+    REQUIRE(namespaces->fds.size() == 7);
     REQUIRE(ct->networkNamespace());
     pid_t child = ::fork();
     if (child == 0) {
