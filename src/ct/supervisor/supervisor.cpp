@@ -43,6 +43,17 @@ void removeSubgroups(const std::string& dir) {
     }
 }
 
+/** A cgroup2 group that hands controllers to its children, as the last init left it, takes no process. */
+void releaseControllers(const std::string& dir) {
+    std::string path = dir + "/cgroup.subtree_control";
+    auto enabled = file::read(path);
+    if (!enabled)
+        return;
+    for (auto name : split(trim(*enabled), ' '))
+        if (!name.empty())
+            (void)file::writeValue(path, cat('-', name));
+}
+
 } // namespace
 
 Supervisor::Supervisor(Loop loop, ct::LaunchSpec spec, UniqueFd daemon, uint32_t launchSerial)
@@ -368,8 +379,10 @@ Result<void> Supervisor::reboot() {
 }
 
 void Supervisor::clearForReboot() {
-    for (const auto& dir : spec_.payloadCgroups)
+    for (const auto& dir : spec_.payloadCgroups) {
         removeSubgroups(dir);
+        releaseControllers(dir);
+    }
     bool again = root_.incomplete();
     for (const auto& mount : spec_.mounts)
         again = again || mount.kind == ct::Mount::Kind::Tmpfs || mount.target.starts_with("/dev");
