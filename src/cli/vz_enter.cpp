@@ -123,7 +123,7 @@ int usage(std::FILE* to, int status) {
     std::fputs(
         "Usage: vz-enter [-c URI] CONTAINER [COMMAND [ARGUMENT...]]\n"
         "Runs COMMAND (a shell if there is none) in a running container, as its root.\n"
-        "  -c URI   connection, vz:///system if not given\n"
+        "  -c URI   connection; LIBVIRT_DEFAULT_URI, or else vz:///system, if not given\n"
         "The exit status is the command's; 125 if the container cannot be entered, 127 if there is no such\n"
         "command in it.\n",
         to);
@@ -133,7 +133,9 @@ int usage(std::FILE* to, int status) {
 } // namespace
 
 int main(int argc, char** argv) {
-    const char* uri = "vz:///system";
+    const char* uri = std::getenv("LIBVIRT_DEFAULT_URI");
+    if (!uri || !*uri)
+        uri = "vz:///system";
     std::span<char*> arguments(argv + 1, argv + argc);
     while (!arguments.empty() && arguments.front()[0] == '-') {
         std::string_view option = arguments.front();

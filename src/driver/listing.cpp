@@ -23,6 +23,16 @@ Result<virDomainPtr> handle(virConnectPtr conn, const ContainerDomain& domain) {
     return abi::makeDomain(conn, subject.name, subject.uuid, subject.id);
 }
 
+constexpr unsigned int allListFlags =
+    VIR_CONNECT_LIST_DOMAINS_ACTIVE | VIR_CONNECT_LIST_DOMAINS_INACTIVE |
+    VIR_CONNECT_LIST_DOMAINS_PERSISTENT | VIR_CONNECT_LIST_DOMAINS_TRANSIENT |
+    VIR_CONNECT_LIST_DOMAINS_RUNNING | VIR_CONNECT_LIST_DOMAINS_PAUSED | VIR_CONNECT_LIST_DOMAINS_SHUTOFF |
+    VIR_CONNECT_LIST_DOMAINS_OTHER | VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE |
+    VIR_CONNECT_LIST_DOMAINS_NO_MANAGEDSAVE | VIR_CONNECT_LIST_DOMAINS_AUTOSTART |
+    VIR_CONNECT_LIST_DOMAINS_NO_AUTOSTART | VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT |
+    VIR_CONNECT_LIST_DOMAINS_NO_SNAPSHOT | VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT |
+    VIR_CONNECT_LIST_DOMAINS_NO_CHECKPOINT;
+
 /** One group of list flags: no bit of it asked for, or one that fits. */
 bool fits(unsigned int flags, std::initializer_list<std::pair<unsigned int, bool>> group) {
     bool asked = false;
@@ -97,6 +107,7 @@ Result<int> numOfDefinedDomains(const ConnectCall& call) {
 }
 
 Result<int> listAllDomains(const ConnectCall& call, virDomainPtr** domains, unsigned int flags) {
+    VZ_CHECK(allowFlags(flags, allListFlags, "virConnectListAllDomains"));
     auto all = call.driver.registry().all();
     std::erase_if(all, [&](auto& domain) { return !matches(*domain, flags) || !mayList(call, *domain); });
     if (!domains)

@@ -91,6 +91,15 @@ constexpr unsigned int supportedStats = VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STAT
                                         VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_VCPU |
                                         VIR_DOMAIN_STATS_INTERFACE | VIR_DOMAIN_STATS_BLOCK;
 
+// Containers have no backing chains, and nothing here waits: those two flags change nothing.
+constexpr unsigned int allStatsFlags =
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE |
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_PERSISTENT | VIR_CONNECT_GET_ALL_DOMAINS_STATS_TRANSIENT |
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING | VIR_CONNECT_GET_ALL_DOMAINS_STATS_PAUSED |
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_SHUTOFF | VIR_CONNECT_GET_ALL_DOMAINS_STATS_OTHER |
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT | VIR_CONNECT_GET_ALL_DOMAINS_STATS_BACKING |
+    VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS;
+
 /** Records under way; freed as libvirt frees them unless handed over. */
 class Records {
 public:
@@ -163,6 +172,7 @@ Result<std::vector<DomainRef>> asked(const ConnectCall& call, virDomainPtr* hand
 
 Result<int> getAllDomainStats(const ConnectCall& call, virDomainPtr* domains, unsigned int count,
                               unsigned int stats, virDomainStatsRecordPtr** records, unsigned int flags) {
+    VZ_CHECK(allowFlags(flags, allStatsFlags, "virConnectGetAllDomainStats"));
     if ((flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS) && (stats & ~supportedStats))
         return fail(ErrorCode::ArgumentUnsupported, "statistics groups ", stats & ~supportedStats,
                     " are not supported for containers");
