@@ -3,6 +3,7 @@
 
 #include "base/result.hpp"
 #include "domain/definition.hpp"
+#include "domain/store.hpp"
 #include "libvirt/domain_xml.hpp"
 
 #include <functional>
@@ -48,7 +49,9 @@ public:
         std::vector<std::string> consolePaths;   ///< pty of each console, in order
         std::vector<std::string> interfaceNames; ///< host-side name of each interface, in order
         std::vector<std::string> guestNames;     ///< name inside of each interface
-        std::vector<ct::IdRange> uidMap, gidMap; ///< the ranges in force
+        /** The ranges in force. They are not in the XML: a client that defines the domain anew from its live
+         * XML would turn an automatic range into a fixed one. */
+        std::vector<ct::IdRange> uidMap, gidMap;
         std::string securityModel, securityLabel;
     };
     /** The live XML of a starting domain: aliases (console0, net0, fs0, hostdev0 ...), a console if there was
@@ -99,6 +102,6 @@ private:
  * that are not there, interface or filesystem types this version cannot run (ConfigUnsupported naming the
  * element).
  */
-Result<void> checkStartable(const Definition& definition);
+Result<void> checkStartable(const Definition& definition, const Paths& paths = {});
 
 } // namespace vz::domain

@@ -48,18 +48,6 @@ void setInterfaces(xmlNode* devices, const Config::LiveFacts& facts) {
     }
 }
 
-void setRanges(xmlNode* domain, const char* name, const std::vector<ct::IdRange>& ranges) {
-    auto* idmap = childOrNew(domain, "idmap");
-    for (auto* old : xml::children(idmap, name))
-        xml::remove(old);
-    for (const auto& range : ranges) {
-        auto* element = xml::addChild(idmap, name);
-        xml::setAttribute(element, "start", cat(range.inside));
-        xml::setAttribute(element, "target", cat(range.host));
-        xml::setAttribute(element, "count", cat(range.count));
-    }
-}
-
 void setLabel(xmlNode* domain, const std::string& model, const std::string& text) {
     if (model.empty() || model == "none" || text.empty())
         return;
@@ -79,10 +67,6 @@ void apply(xmlNode* domain, const Config::LiveFacts& facts) {
     auto* devices = childOrNew(domain, "devices");
     setConsoles(devices, facts.consolePaths);
     setInterfaces(devices, facts);
-    if (!facts.uidMap.empty() && !facts.gidMap.empty()) {
-        setRanges(domain, "uid", facts.uidMap);
-        setRanges(domain, "gid", facts.gidMap);
-    }
     setLabel(domain, facts.securityModel, facts.securityLabel);
 }
 

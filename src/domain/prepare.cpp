@@ -122,6 +122,10 @@ Result<Prepared> prepare(const std::string& text, Config::ParseOptions options) 
     VZ_CHECK(checkCounts(domain));
     const auto osType = std::string(trim(xml::text(xml::path(domain, {"os", "type"}))));
     bool container = osType == "exe";
+    // Without any type, libvirt's parser says what is missing.
+    if (!osType.empty() && !container && osType != "hvm")
+        return fail(ErrorCode::ConfigUnsupported, "<os><type>", osType,
+                    "</type> is not supported: use exe for a container, hvm for a virtual machine");
     if (!prepared.extension.empty() && !container)
         return fail(ErrorCode::ConfigUnsupported,
                     "<vz:container> is not supported for a virtual machine (<os><type>", osType,

@@ -103,7 +103,7 @@ Result<std::string> hostRootBelow(const std::string& folder) {
     return std::string();
 }
 
-Result<void> checkRootFolder(const std::string& path, const struct stat& info) {
+Result<void> checkRootFolder(const std::string& path, const struct stat& info, const Paths& paths) {
     if (!S_ISDIR(info.st_mode))
         return unsupported("the root filesystem ", path, " is not a folder");
     for (const auto& root : hostRoots()) {
@@ -117,7 +117,6 @@ Result<void> checkRootFolder(const std::string& path, const struct stat& info) {
     VZ_TRY(auto below, hostRootBelow(real.get()));
     if (!below.empty())
         return unsupported("the root filesystem ", path, " contains the host's own /, mounted at ", below);
-    Paths paths;
     for (const auto& dir : {paths.config, paths.run, paths.lib, paths.log}) {
         // The folder itself and all above it; what lies below is a place for roots.
         if (isAncestor(idOf(info), dir))
@@ -127,12 +126,12 @@ Result<void> checkRootFolder(const std::string& path, const struct stat& info) {
     return {};
 }
 
-Result<void> checkFolder(const Filesystem& filesystem, bool isRoot) {
+Result<void> checkFolder(const Filesystem& filesystem, bool isRoot, const Paths& paths) {
     auto info = statSource(filesystem.source, "the folder");
     if (!info)
         return unsupported("the <filesystem> source ", filesystem.source, " for ", filesystem.target,
                            " cannot be used: ", info.error().message());
-    return isRoot ? checkRootFolder(filesystem.source, *info) : Result<void>();
+    return isRoot ? checkRootFolder(filesystem.source, *info, paths) : Result<void>();
 }
 
 Result<void> checkBlock(const std::string& path, std::string_view element) {
@@ -144,11 +143,11 @@ Result<void> checkBlock(const std::string& path, std::string_view element) {
     return {};
 }
 
-Result<void> checkFilesystem(const Filesystem& filesystem, bool isRoot) {
+Result<void> checkFilesystem(const Filesystem& filesystem, bool isRoot, const Paths& paths) {
     switch (filesystem.type) {
     case Filesystem::Type::Mount:
     case Filesystem::Type::Bind:
-        return checkFolder(filesystem, isRoot);
+        return checkFolder(filesystem, isRoot, paths);
     case Filesystem::Type::Block:
         return checkBlock(filesystem.source, "filesystem");
     case Filesystem::Type::Ram:
@@ -184,14 +183,14 @@ Result<void> checkHostDevice(const HostDevice& device) {
 
 } // namespace
 
-Result<void> checkStartable(const Definition& definition) {
+Result<void> checkStartable(const Definition& definition, const Paths& paths) {
     const auto* root = definition.root();
     if (!root)
         return unsupported("the container '", definition.name,
                            "' has no root filesystem: give it a <filesystem> with "
                            "<target dir='/'/>");
     for (const auto& filesystem : definition.filesystems)
-        VZ_CHECK(checkFilesystem(filesystem, &filesystem == root));
+        VZ_CHECK(checkFilesystem(filesystem, &filesystem == root, paths));
     for (const auto& interface : definition.interfaces) {
         if (interface.type != "bridge" && interface.type != "ethernet")
             return unsupported("<interface type='", interface.type, "'> (", interface.mac,

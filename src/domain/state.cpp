@@ -15,6 +15,28 @@ const char* yesNo(bool value) {
     return value ? "yes" : "no";
 }
 
+void addRanges(xmlNode* root, const char* name, const std::vector<ct::IdRange>& ranges) {
+    for (const auto& range : ranges) {
+        auto* element = xml::addChild(root, name);
+        xml::setAttribute(element, "inside", cat(range.inside));
+        xml::setAttribute(element, "host", cat(range.host));
+        xml::setAttribute(element, "count", cat(range.count));
+    }
+}
+
+Result<std::vector<ct::IdRange>> readRanges(xmlNode* root, const char* name) {
+    std::vector<ct::IdRange> ranges;
+    for (auto* element : xml::children(root, name)) {
+        auto inside = parseNumber<uint32_t>(xml::attribute(element, "inside"));
+        auto host = parseNumber<uint32_t>(xml::attribute(element, "host"));
+        auto count = parseNumber<uint32_t>(xml::attribute(element, "count"));
+        if (!inside || !host || !count)
+            return fail(ErrorCode::XmlError, "the state file has a <", name, "> that is no range of ids");
+        ranges.push_back({*inside, *host, *count});
+    }
+    return ranges;
+}
+
 } // namespace
 
 Result<void> saveState(const std::string& runDir, const RuntimeState& state) {
@@ -26,6 +48,8 @@ Result<void> saveState(const std::string& runDir, const RuntimeState& state) {
     xml::setAttribute(root, "reason", std::to_string(state.reason));
     xml::setAttribute(root, "autodestroy", state.autodestroy ? "yes" : "no");
     xml::setAttribute(root, "boots", cat(state.boots));
+    addRanges(root, "uid", state.uidMap);
+    addRanges(root, "gid", state.gidMap);
     for (const auto& name : state.hostInterfaces)
         xml::setAttribute(xml::addChild(root, "interface"), "name", name);
     xml::setText(xml::addChild(root, "cgroup"), state.cgroup);
@@ -51,6 +75,8 @@ Result<RuntimeState> loadState(const std::string& runDir) {
     state.reason = *reason;
     state.autodestroy = xml::attribute(root, "autodestroy") == "yes";
     state.boots = *boots;
+    VZ_TRY(state.uidMap, readRanges(root, "uid"));
+    VZ_TRY(state.gidMap, readRanges(root, "gid"));
     for (auto* interface : xml::children(root, "interface"))
         state.hostInterfaces.push_back(xml::attribute(interface, "name"));
     state.cgroup = xml::text(xml::child(root, "cgroup"));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "ct/launch_spec.hpp"
 
 #include <string>
 #include <vector>
@@ -49,6 +50,7 @@ struct RuntimeState {
     int reason = 0;           ///< virDomain*Reason of the present state
     bool autodestroy = false; ///< dies with the connection that started it
     unsigned boots = 1;
+    std::vector<ct::IdRange> uidMap, gidMap; ///< the id ranges in force
     std::vector<std::string> hostInterfaces; ///< host ends to remove if they are left over
 };
 Result<void> saveState(const std::string& runDir, const RuntimeState& state);

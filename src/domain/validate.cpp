@@ -3,7 +3,10 @@
 
 #include "domain/validate_devices.hpp"
 
+#include <sys/utsname.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <map>
 
 namespace vz::domain {
@@ -66,6 +69,14 @@ Result<void> checkEndActions(xmlNode* domain) {
 }
 
 Result<void> checkOs(const Definition& definition) {
+    utsname host;
+    if (::uname(&host) < 0)
+        return failErrno(errno, "cannot ask for the host's architecture");
+    // The kernel's names and libvirt's are the same for what a 64-bit host can be.
+    if (!definition.arch.empty() && definition.arch != host.machine)
+        return unsupported("<type arch='", definition.arch,
+                           "'> is not supported: a container runs on the host's ", "kernel, which is ",
+                           host.machine);
     if (definition.init.front() != '/')
         return unsupported("<init>", definition.init,
                            "</init> has to be an absolute path inside the container");

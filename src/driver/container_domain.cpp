@@ -96,6 +96,8 @@ domain::RuntimeState ContainerDomain::runtimeState() const {
     state.paused = state_ == VIR_DOMAIN_PAUSED;
     state.reason = reason_;
     state.boots = live_->container->boots();
+    state.uidMap = live_->facts.uidMap;
+    state.gidMap = live_->facts.gidMap;
     state.hostInterfaces = live_->facts.interfaceNames;
     state.autodestroy = live_->autodestroyOwner != nullptr;
     return state;

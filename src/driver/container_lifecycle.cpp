@@ -99,7 +99,7 @@ Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mo
 
 Result<void> ContainerDomain::launch(const StartMode& mode, Live& live) {
     const auto definition = live.config.definition();
-    VZ_CHECK(domain::checkStartable(definition));
+    VZ_CHECK(domain::checkStartable(definition, driver_.paths()));
     Rollback undo;
     VZ_CHECK(file::removeTree(runDir()));
     VZ_CHECK(file::makeDirs(runDir(), 0700));
@@ -195,8 +195,8 @@ Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
         live.facts.interfaceNames.push_back(interface.targetDev);
         live.facts.guestNames.push_back(interface.guestDev);
     }
-    live.facts.uidMap = definition.uidMap;
-    live.facts.gidMap = definition.gidMap;
+    live.facts.uidMap = state.uidMap;
+    live.facts.gidMap = state.gidMap;
     setLabel(live.facts, live.facts.id);
     auto refreshed = live.config.withFacts(driver_.parser(), live.facts);
     if (refreshed)
