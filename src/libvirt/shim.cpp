@@ -9,11 +9,16 @@
 #include <cerrno>
 #include <climits>
 #include <cstdarg>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <link.h>
+#include <sys/stat.h>
 #include <syslog.h>
+#include <unistd.h>
 
 namespace {
 
@@ -82,10 +87,36 @@ bool findDriver(char* path, size_t size) {
     return true;
 }
 
+/**
+ * Whether the file is as long as its ELF header says. The section headers are at the end of what linkers
+ * write; dlopen(3) maps a file that was cut off without a look at its length, and touching the rest is a
+ * SIGBUS.
+ */
+bool isWhole(const char* path) {
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return true; // dlopen says why better
+    ElfW(Ehdr) header;
+    struct stat info;
+    bool known = fstat(file, &info) == 0 &&
+                 pread(file, &header, sizeof header, 0) == static_cast<ssize_t>(sizeof header) &&
+                 memcmp(header.e_ident, ELFMAG, SELFMAG) == 0;
+    close(file);
+    if (!known)
+        return true; // not ELF at all, which dlopen sees
+    auto size = static_cast<uint64_t>(info.st_size);
+    uint64_t sections = uint64_t{header.e_shnum} * header.e_shentsize;
+    return sections <= size && header.e_shoff <= size - sections;
+}
+
 void loadDriver() {
     char path[PATH_MAX];
     if (!findDriver(path, sizeof path))
         return;
+    if (!isWhole(path)) {
+        complain("the driver '%s' is cut off; install it again", path);
+        return;
+    }
     // Once registered, libvirt points into the driver for ever: it is never unloaded.
     void* driver = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!driver) {

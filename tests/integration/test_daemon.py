@@ -37,7 +37,7 @@ def wrong_symbol_version(path):
 
 
 def truncate(path):
-    os.truncate(path, 60)
+    os.truncate(path, 4096)
 
 
 @pytest.mark.host
