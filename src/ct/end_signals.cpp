@@ -25,7 +25,9 @@ Result<EndSignals> endSignals(pid_t init) {
     VZ_TRY(auto program, file::readLink(cat("/proc/", init, "/exe")));
     if (name == "init" && program.ends_with("/busybox"))
         return EndSignals{SIGUSR2, SIGTERM};
-    uint64_t caught = parseNumber<uint64_t>(field(status, "SigCgt"), 16).value_or(0);
+    // Blocked ones count as well: who blocks a signal takes it by signalfd(2) or sigwait(3).
+    uint64_t caught = parseNumber<uint64_t>(field(status, "SigCgt"), 16).value_or(0) |
+                      parseNumber<uint64_t>(field(status, "SigBlk"), 16).value_or(0);
     EndSignals signals;
     for (int signal : {SIGPWR, SIGTERM, SIGINT}) {
         if (!signals.poweroff && contains(caught, signal))
