@@ -8,9 +8,16 @@ import time
 
 import libvirt
 import pytest
+from harness.events import start_loop
 from harness.guest import wait_for
 
 FORCE, SAFE = libvirt.VIR_DOMAIN_CONSOLE_FORCE, libvirt.VIR_DOMAIN_CONSOLE_SAFE
+
+
+@pytest.fixture(scope="module", autouse=True)
+def event_loop():
+    """What arrives on a stream that does not block is read by the event loop only."""
+    start_loop()
 
 
 class Console:
@@ -56,6 +63,7 @@ class Console:
             self.stream.abort()
         except libvirt.libvirtError:
             pass
+        self.stream = None  # It would keep its connection open for as long as this object is known.
 
 
 @pytest.fixture
