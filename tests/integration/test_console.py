@@ -3,6 +3,7 @@
 
 import os
 import re
+import select
 import subprocess
 import time
 
@@ -107,11 +108,17 @@ def test_second_reader_is_refused_unless_it_forces(conn, console):
 def test_client_that_dies_frees_the_console(daemon, conn, running):
     client = subprocess.Popen(["script", "-qefc", f"virsh -q -c '{daemon.url()}' console ct", "/dev/null"],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    client.stdin.write(b"\necho vi''rsh\n")
-    client.stdin.flush()
     seen = b""
+    end = time.monotonic() + 20
     while b"virsh\r\n" not in seen.replace(b"vi''rsh", b""):
-        seen += os.read(client.stdout.fileno(), 4096)
+        assert time.monotonic() < end, f"no answer on the console, but {seen!r}"
+        # virsh drops what was typed before it had its terminal ready.
+        client.stdin.write(b"echo vi''rsh\n")
+        client.stdin.flush()
+        if select.select([client.stdout], [], [], 0.5)[0]:
+            data = os.read(client.stdout.fileno(), 4096)
+            assert data, f"virsh ended after {seen!r}"
+            seen += data
     client.kill()
     client.wait()
     client.stdin.close()

@@ -15,7 +15,7 @@ LIVE, CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
 @pytest.fixture
 def folder(daemon, request):
     """A folder that a container can be given."""
-    path = os.path.join(daemon.folder, "shared-" + request.node.name.split("[")[0])
+    path = os.path.join(daemon.folder, "shared-" + request.node.name.replace("/", "-"))
     os.makedirs(path)
     with open(os.path.join(path, "mark"), "w", encoding="utf-8") as file:
         file.write("from outside\n")
@@ -80,8 +80,8 @@ def test_read_only_root(make_guest):
 def test_ram_filesystem(make_guest):
     guest = make_guest(devices="<filesystem type='ram'><source usage='8' units='MiB'/><target dir='/mnt'/></filesystem>")
     guest.define().start().ready()
-    text = guest.inside("/bin/df", "-k", "/mnt")
-    assert "tmpfs" in text and "8192" in text
+    assert " tmpfs " in guest.inside("/bin/grep", " /mnt ", "/proc/mounts")
+    assert guest.inside("/bin/df", "-k", "/mnt").splitlines()[1].split()[1] == "8192"
 
 
 def test_block_filesystem(make_guest, loop):

@@ -45,10 +45,11 @@ def test_bridge(daemon, bridge, make_guest):
 
 
 def test_two_containers_talk(daemon, bridge, make_guest):
-    for number in (1, 2):
+    first, _ = [
         make_guest(f"ct{number}", devices=f"""<interface type='bridge'><source bridge='vzbr0'/>
             <ip address='192.0.2.1{number}' family='ipv4' prefix='24'/></interface>""").define().start().ready()
-    daemon.virsh("lxc-enter-namespace", "ct1", "--noseclabel", "--", "/bin/ping", "-c", "1", "-W", "5", "192.0.2.12")
+        for number in (1, 2)]
+    first.inside("/bin/ping", "-c", "1", "-W", "5", "192.0.2.12")
 
 
 def test_names_are_kept(daemon, bridge, make_guest):
