@@ -118,7 +118,7 @@ private:
     void onRebooted(pid_t init);
     void onPreserved(ct::StopReason reason);
     void waitUntilStopped(std::chrono::milliseconds limit);
-    void setDestroying(bool on); ///< how the end that follows is to be told
+    void setDestroying(bool on);               ///< how the end that follows is to be told
     void setState(int state, int reason);      ///< lock_ held
     domain::RuntimeState runtimeState() const; ///< lock_ held
     Result<void> saveRuntime();

@@ -419,7 +419,8 @@ def test_suspend_stops_everything(conn, running):
 def test_information(conn, running):
     domain = conn.lookupByName("ct")
     state, maximum, memory, cpus, used = domain.info()
-    assert (state, maximum, memory, cpus) == (RUNNING, 262144, 262144, 1)
+    assert (state, maximum, cpus) == (RUNNING, 262144, 1)
+    assert 0 < memory < maximum, "what it uses, as libvirt's LXC driver tells"
     assert used > 0
     assert domain.maxMemory() == 262144
     assert domain.OSType() == "exe"
@@ -469,7 +470,7 @@ def test_unknown_flags_are_refused(conn, running):
     for call in (lambda: domain.state(odd), lambda: domain.destroyFlags(odd), lambda: domain.shutdownFlags(odd),
                  lambda: domain.reset(odd), lambda: domain.XMLDesc(odd), lambda: conn.listAllDomains(odd),
                  lambda: domain.controlInfo(odd)):
-        assert code(call) == libvirt.VIR_ERR_INVALID_ARG
+        assert code(call) == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
 
 
 # Roots

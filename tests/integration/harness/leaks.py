@@ -63,7 +63,9 @@ def _links(daemon):
 
 
 def _files(folder):
-    return sorted(os.path.join(path, name) for path, folders, names in os.walk(folder) for name in folders + names)
+    # The mark of a done autostart stays until the host's next boot.
+    return sorted(os.path.join(path, name) for path, folders, names in os.walk(folder) for name in folders + names
+                  if name != "autostarted")
 
 
 def _open_files(pid):
