@@ -100,6 +100,7 @@ Result<void> getControlInfo(const DomainCall& call, virDomainControlInfoPtr info
 Result<int> isActive(const DomainCall& call);
 Result<int> isPersistent(const DomainCall& call);
 Result<int> isUpdated(const DomainCall& call);
+Result<int> hasManagedSaveImage(const DomainCall& call, unsigned int flags);
 Result<unsigned long long> getMaxMemory(const DomainCall& call);
 Result<int> getVcpusFlags(const DomainCall& call, unsigned int flags);
 Result<int> getMaxVcpus(const DomainCall& call);

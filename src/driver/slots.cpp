@@ -116,6 +116,7 @@ void addState(std::vector<abi::SlotEntry>& table) {
             entry<"domainIsActive", &virDomainIsActive, &isActive>(),
             entry<"domainIsPersistent", &virDomainIsPersistent, &isPersistent>(),
             entry<"domainIsUpdated", &virDomainIsUpdated, &isUpdated>(),
+            entry<"domainHasManagedSaveImage", &virDomainHasManagedSaveImage, &hasManagedSaveImage>(),
             entry<"domainGetMaxMemory", &virDomainGetMaxMemory, &getMaxMemory>(),
             entry<"domainGetVcpusFlags", &virDomainGetVcpusFlags, &getVcpusFlags>(),
             entry<"domainGetMaxVcpus", &virDomainGetMaxVcpus, &getMaxVcpus>(),

@@ -87,6 +87,11 @@ Result<int> isUpdated(const DomainCall& call) {
     return call.domain.updated();
 }
 
+Result<int> hasManagedSaveImage(const DomainCall&, unsigned int flags) {
+    VZ_CHECK(allowFlags(flags, 0, "virDomainHasManagedSaveImage"));
+    return 0; // nothing makes one
+}
+
 Result<unsigned long long> getMaxMemory(const DomainCall& call) {
     return call.domain.current().definition().maxMemoryKiB;
 }
