@@ -75,7 +75,10 @@ static std::string parentOf(const std::string& path) {
     return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-Result<void> writeAtomic(const std::string& path, std::string_view content, mode_t mode) {
+namespace {
+
+/** Puts a new file in the place of @p path in one step; on disk too, if @p lasting. */
+Result<void> replace(const std::string& path, std::string_view content, mode_t mode, bool lasting) {
     std::string temporary = cat(path, ".new.XXXXXX");
     UniqueFd fd(::mkostemp(temporary.data(), O_CLOEXEC));
     if (!fd)
@@ -86,14 +89,25 @@ Result<void> writeAtomic(const std::string& path, std::string_view content, mode
     };
     if (auto written = writeAll(fd.get(), content); !written)
         return abandon(std::move(written).takeError().within(temporary));
-    if (::fchmod(fd.get(), mode) < 0 || ::fsync(fd.get()) < 0)
+    if (::fchmod(fd.get(), mode) < 0 || (lasting && ::fsync(fd.get()) < 0))
         return abandon(failErrno(errno, "cannot flush ", temporary));
     if (::rename(temporary.c_str(), path.c_str()) < 0)
         return abandon(failErrno(errno, "cannot replace ", path));
+    return {};
+}
+
+} // namespace
+
+Result<void> writeAtomic(const std::string& path, std::string_view content, mode_t mode) {
+    VZ_CHECK(replace(path, content, mode, true));
     VZ_TRY(auto folder, open(parentOf(path), O_RDONLY | O_DIRECTORY));
     if (::fsync(folder.get()) < 0)
         return failErrno(errno, "cannot flush the folder of ", path);
     return {};
+}
+
+Result<void> writeVolatile(const std::string& path, std::string_view content, mode_t mode) {
+    return replace(path, content, mode, false);
 }
 
 Result<void> makeDirs(const std::string& path, mode_t mode) {

@@ -28,6 +28,9 @@ Result<void> writeValue(const std::string& path, std::string_view value, int dir
  */
 Result<void> writeAtomic(const std::string& path, std::string_view content, mode_t mode = 0600);
 
+/** The same for files that need not outlive the host's power, as those in /run: nothing is flushed. */
+Result<void> writeVolatile(const std::string& path, std::string_view content, mode_t mode = 0600);
+
 /** Writes all of @p content to @p fd, however many write(2) calls that takes. */
 Result<void> writeAll(int fd, std::string_view content);
 

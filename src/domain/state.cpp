@@ -55,7 +55,7 @@ Result<void> saveState(const std::string& runDir, const RuntimeState& state) {
     xml::setText(xml::addChild(root, "cgroup"), state.cgroup);
     // As text: it is kept byte for byte, whatever is in it.
     xml::setText(xml::addChild(root, "domain"), state.liveXml);
-    return file::writeAtomic(statePath(runDir), xml::format(doc.get()));
+    return file::writeVolatile(statePath(runDir), xml::format(doc.get()));
 }
 
 Result<RuntimeState> loadState(const std::string& runDir) {
