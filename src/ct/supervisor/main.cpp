@@ -2,6 +2,7 @@
 #include "ct/supervisor/supervisor.hpp"
 
 #include "base/file.hpp"
+#include "ct/supervisor/cgroup_entry.hpp"
 
 #include <cerrno>
 #include <fcntl.h>
@@ -35,14 +36,10 @@ Result<Launch> receiveLaunch(int daemon) {
 /** Enters the supervisor's cgroups and forks the process that stays, as PID 1 of a pid namespace of its own.
  */
 Result<pid_t> forkSupervisor(const Launch& launch) {
-    for (const auto& dir : launch.spec.supervisorCgroups)
-        VZ_CHECK(file::writeValue(dir + "/cgroup.procs", "0"));
+    VZ_CHECK(enterV1Cgroups(launch.spec.supervisorCgroups));
     if (::unshare(CLONE_NEWPID | CLONE_NEWNS) < 0)
         return failErrno(errno, "cannot make the supervisor's pid and mount namespaces");
-    pid_t pid = ::fork();
-    if (pid < 0)
-        return failErrno(errno, "cannot fork the supervisor");
-    return pid;
+    return forkIntoCgroup(launch.spec.supervisorCgroups);
 }
 
 void tell(int daemon, uint32_t serial, const Error& error) {

@@ -3,6 +3,7 @@
 
 #include "base/file.hpp"
 #include "ct/protocol.hpp"
+#include "ct/supervisor/cgroup_entry.hpp"
 
 #include <cerrno>
 #include <fcntl.h>
@@ -142,8 +143,7 @@ namespace {
 Result<void> enter(const ct::LaunchSpec& spec, const InitOptions& options) {
     if (spec.oomScoreAdj)
         VZ_CHECK(file::writeValue("/proc/self/oom_score_adj", cat(*spec.oomScoreAdj)));
-    for (const auto& dir : spec.payloadCgroups)
-        VZ_CHECK(file::writeValue(dir + "/cgroup.procs", "0"));
+    VZ_CHECK(enterV1Cgroups(spec.payloadCgroups));
     VZ_CHECK(applyLimits(spec));
     // A new mount namespace takes the current folder along; by path the container's ids might not get there.
     if (::chdir(options.root.c_str()) < 0)
@@ -195,9 +195,7 @@ Result<pid_t> forkBrother() {
 Result<InitProcess> forkInit(const ct::LaunchSpec& spec, const InitOptions& options) {
     VZ_TRY(auto middleChannel, ct::makeChannel());
     VZ_TRY(auto initChannel, ct::makeChannel());
-    pid_t middle = ::fork();
-    if (middle < 0)
-        return failErrno(errno, "cannot start a process for the container");
+    VZ_TRY(pid_t middle, forkIntoCgroup(spec.payloadCgroups));
     if (middle == 0)
         runMiddle(spec, options, middleChannel.second.get(), initChannel.second.get());
     middleChannel.second.reset();
