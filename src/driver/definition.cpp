@@ -5,11 +5,6 @@ namespace vz::driver {
 
 namespace {
 
-Result<virDomainPtr> handle(virConnectPtr conn, const ContainerDomain& domain) {
-    auto subject = domain.subject();
-    return abi::makeDomain(conn, subject.name, subject.uuid, subject.id);
-}
-
 Result<domain::Config> parse(const ConnectCall& call, const char* xml, bool validate) {
     VZ_TRY(auto config, domain::Config::parse(call.driver.parser(), xml, {.validate = validate}));
     if (config.definition().guestType != domain::GuestType::Container)
@@ -69,7 +64,7 @@ Result<virDomainPtr> defineXmlFlags(const ConnectCall& call, const char* xml, un
     call.driver.events().lifecycle(domain->subject(), VIR_DOMAIN_EVENT_DEFINED,
                                    update ? VIR_DOMAIN_EVENT_DEFINED_UPDATED
                                           : VIR_DOMAIN_EVENT_DEFINED_ADDED);
-    return handle(call.conn, *domain);
+    return domainHandle(call.conn, *domain);
 }
 
 Result<virDomainPtr> createXml(const ConnectCall& call, const char* xml, unsigned int flags) {
@@ -88,7 +83,7 @@ Result<virDomainPtr> createXml(const ConnectCall& call, const char* xml, unsigne
         if (domain->active())
             return fail(ErrorCode::OperationInvalid, "domain '", domain->name(), "' is already active");
         VZ_CHECK(domain->startOnce(std::move(config), mode));
-        return handle(call.conn, *domain);
+        return domainHandle(call.conn, *domain);
     }
     domain = std::make_shared<ContainerDomain>(call.driver, std::move(config), false);
     VZ_TRY(auto job, domain->jobs().begin("virDomainCreateXML", std::chrono::seconds(1)));
@@ -98,7 +93,7 @@ Result<virDomainPtr> createXml(const ConnectCall& call, const char* xml, unsigne
         (void)call.driver.idRanges().release(domain->uuid());
         return std::move(started).takeError();
     }
-    return handle(call.conn, *domain);
+    return domainHandle(call.conn, *domain);
 }
 
 Result<void> undefine(const DomainCall& call) {

@@ -32,40 +32,36 @@ Result<void> detachDevice(const DomainCall& call, const char* xml) {
     return detachDeviceFlags(call, xml, VIR_DOMAIN_AFFECT_LIVE);
 }
 
-Result<void> detachDeviceFlags(const DomainCall& call, const char* xml, unsigned int flags) {
-    VZ_CHECK(allowFlags(flags, affectFlags, "virDomainDetachDeviceFlags"));
+namespace {
+
+/** @p find: from a config to the device that is meant. */
+template<typename Find>
+Result<void> detach(const DomainCall& call, unsigned int flags, Find find) {
+    VZ_CHECK(allowFlags(flags, affectFlags, call.api));
     VZ_TRY(auto job, call.modify());
     VZ_TRY(auto affected, affects(call.domain, flags));
-    const auto& parser = call.driver.parser();
     std::optional<domain::Config> config;
     if (affected.config) {
         auto before = call.domain.config();
-        VZ_TRY(auto device, before.findDevice(parser, xml));
-        VZ_TRY(config, before.withoutDevice(parser, device));
+        VZ_TRY(auto device, find(before));
+        VZ_TRY(config, before.withoutDevice(call.driver.parser(), device));
     }
     if (affected.live) {
-        VZ_TRY(auto device, call.domain.current().findDevice(parser, xml));
+        VZ_TRY(auto device, find(call.domain.current()));
         VZ_CHECK(call.domain.detachLive(device));
     }
     return config ? call.domain.setConfig(*std::move(config)) : Result<void>();
 }
 
+} // namespace
+
+Result<void> detachDeviceFlags(const DomainCall& call, const char* xml, unsigned int flags) {
+    return detach(call, flags,
+                  [&](const domain::Config& config) { return config.findDevice(call.driver.parser(), xml); });
+}
+
 Result<void> detachDeviceAlias(const DomainCall& call, const char* alias, unsigned int flags) {
-    VZ_CHECK(allowFlags(flags, affectFlags, "virDomainDetachDeviceAlias"));
-    VZ_TRY(auto job, call.modify());
-    VZ_TRY(auto affected, affects(call.domain, flags));
-    const auto& parser = call.driver.parser();
-    std::optional<domain::Config> config;
-    if (affected.config) {
-        auto before = call.domain.config();
-        VZ_TRY(auto device, before.findDeviceByAlias(alias));
-        VZ_TRY(config, before.withoutDevice(parser, device));
-    }
-    if (affected.live) {
-        VZ_TRY(auto device, call.domain.current().findDeviceByAlias(alias));
-        VZ_CHECK(call.domain.detachLive(device));
-    }
-    return config ? call.domain.setConfig(*std::move(config)) : Result<void>();
+    return detach(call, flags, [&](const domain::Config& config) { return config.findDeviceByAlias(alias); });
 }
 
 Result<void> updateDeviceFlags(const DomainCall& call, const char* xml, unsigned int flags) {

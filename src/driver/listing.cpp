@@ -18,11 +18,6 @@ std::vector<DomainRef> listed(const ConnectCall& call, bool active) {
     return domains;
 }
 
-Result<virDomainPtr> handle(virConnectPtr conn, const ContainerDomain& domain) {
-    auto subject = domain.subject();
-    return abi::makeDomain(conn, subject.name, subject.uuid, subject.id);
-}
-
 constexpr unsigned int allListFlags =
     VIR_CONNECT_LIST_DOMAINS_ACTIVE | VIR_CONNECT_LIST_DOMAINS_INACTIVE |
     VIR_CONNECT_LIST_DOMAINS_PERSISTENT | VIR_CONNECT_LIST_DOMAINS_TRANSIENT |
@@ -74,7 +69,7 @@ Result<virDomainPtr> found(const ConnectCall& call, const DomainRef& domain, con
     if (!domain)
         return fail(ErrorCode::NoDomain, "no domain with matching ", what);
     VZ_CHECK(checkAccess(call.conn, domain->config().def().get(), slot, 0));
-    return handle(call.conn, *domain);
+    return domainHandle(call.conn, *domain);
 }
 
 } // namespace
@@ -117,7 +112,7 @@ Result<int> listAllDomains(const ConnectCall& call, virDomainPtr** domains, unsi
         throw std::bad_alloc();
     int count = 0;
     for (auto& domain : all) {
-        auto made = handle(call.conn, *domain);
+        auto made = domainHandle(call.conn, *domain);
         if (!made) {
             while (count > 0)
                 ::virDomainFree(list[--count]);

@@ -32,6 +32,11 @@ Result<DomainRef> findDomain(Driver& driver, virDomainPtr handle) {
     return fail(ErrorCode::NoDomain, "no domain with matching uuid '", uuid, "' (", name ? name : "", ")");
 }
 
+Result<virDomainPtr> domainHandle(virConnectPtr conn, const ContainerDomain& domain) {
+    auto subject = domain.subject();
+    return abi::makeDomain(conn, subject.name, subject.uuid, subject.id);
+}
+
 Result<void> allowFlags(unsigned int flags, unsigned int allowed, const char* api) {
     if (unsigned int rest = flags & ~allowed)
         return fail(ErrorCode::OperationUnsupported, "flags ", rest, " of ", api,

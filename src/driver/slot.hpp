@@ -60,6 +60,9 @@ Result<Driver*> activeDriver();
 /** The domain a client's handle means; NoDomain with its name and UUID if it is gone. */
 Result<DomainRef> findDomain(Driver& driver, virDomainPtr handle);
 
+/** A new handle of @p domain for a client, with its present id. */
+Result<virDomainPtr> domainHandle(virConnectPtr conn, const ContainerDomain& domain);
+
 /** Error unless @p flags has only bits of @p allowed. */
 Result<void> allowFlags(unsigned int flags, unsigned int allowed, const char* api);
 

@@ -182,8 +182,7 @@ Result<int> getAllDomainStats(const ConnectCall& call, virDomainPtr* domains, un
     for (auto& domain : list) {
         TypedParams params;
         addAll(params, *domain, wanted);
-        auto subject = domain->subject();
-        VZ_TRY(auto handle, abi::makeDomain(call.conn, subject.name, subject.uuid, subject.id));
+        VZ_TRY(auto handle, domainHandle(call.conn, *domain));
         out.add(handle, params);
     }
     int made = out.count();
