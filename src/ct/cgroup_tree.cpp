@@ -408,7 +408,10 @@ Result<void> Tree::killAll() {
     auto end = Clock::now() + std::chrono::seconds(5);
     std::chrono::microseconds pause(200);
     for (;;) {
-        VZ_TRY(auto pids, processes());
+        // A supervisor too: it would start its container again.
+        std::vector<pid_t> pids;
+        for (const auto& place : places_)
+            VZ_CHECK(collectProcesses(place.unitDir(), pids));
         if (pids.empty())
             return {};
         for (pid_t pid : pids)

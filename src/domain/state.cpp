@@ -46,6 +46,7 @@ Result<void> saveState(const std::string& runDir, const RuntimeState& state) {
     xml::setAttribute(root, "persistent", yesNo(state.persistent));
     xml::setAttribute(root, "paused", yesNo(state.paused));
     xml::setAttribute(root, "reason", std::to_string(state.reason));
+    xml::setAttribute(root, "starting", state.starting ? "yes" : "no");
     xml::setAttribute(root, "autodestroy", state.autodestroy ? "yes" : "no");
     xml::setAttribute(root, "boots", cat(state.boots));
     addRanges(root, "uid", state.uidMap);
@@ -73,6 +74,7 @@ Result<RuntimeState> loadState(const std::string& runDir) {
     state.persistent = xml::attribute(root, "persistent") == "yes";
     state.paused = xml::attribute(root, "paused") == "yes";
     state.reason = *reason;
+    state.starting = xml::attribute(root, "starting") == "yes";
     state.autodestroy = xml::attribute(root, "autodestroy") == "yes";
     state.boots = *boots;
     VZ_TRY(state.uidMap, readRanges(root, "uid"));

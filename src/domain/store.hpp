@@ -48,6 +48,7 @@ struct RuntimeState {
     bool persistent = true;
     bool paused = false;
     int reason = 0;           ///< virDomain*Reason of the present state
+    bool starting = false;    ///< its start has not succeeded yet
     bool autodestroy = false; ///< dies with the connection that started it
     unsigned boots = 1;
     std::vector<ct::IdRange> uidMap, gidMap; ///< the id ranges in force

@@ -126,6 +126,13 @@ Result<void> ContainerDomain::launch(const StartMode& mode, Live& live) {
         if (!prepared.uids.empty())
             VZ_CHECK(live.cgroup->delegate(prepared.uids.front().host, prepared.gids.front().host));
         VZ_CHECK(live.cgroup->apply(limits));
+        // If the daemon dies in the midst of this, the next one knows what to remove.
+        domain::RuntimeState begun;
+        VZ_TRY(begun.liveXml, live.config.toXml(driver_.parser(), VIR_DOMAIN_XML_SECURE));
+        begun.cgroup = live.cgroup->save();
+        begun.persistent = persistent();
+        begun.starting = true;
+        VZ_CHECK(domain::saveState(runDir(), begun));
         prepared.supervisorCgroups = live.cgroup->supervisorDirs();
         prepared.payloadCgroups = live.cgroup->payloadDirs();
         prepared.cgroupView = live.cgroup->view();

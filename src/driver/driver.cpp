@@ -92,8 +92,10 @@ void Driver::adopt(const std::string& uuid) {
                     domain = nullptr;
             }
         }
-        auto adopted = domain ? domain->adopt(*state)
-                              : Result<void>(fail(ErrorCode::NoDomain, "its definition cannot be read"));
+        auto adopted = state->starting
+                           ? Result<void>(fail(ErrorCode::OperationAborted, "its start was cut off"))
+                       : domain ? domain->adopt(*state)
+                                : Result<void>(fail(ErrorCode::NoDomain, "its definition cannot be read"));
         if (adopted) {
             if (state->autodestroy) {
                 if (auto job = domain->jobs().begin("autodestroy",
