@@ -49,8 +49,9 @@ Result<BlockUse> blockUse(const std::vector<Place>& places);
  * ("/machine.slice/..."). */
 Result<std::string> startScope(const std::string& unit, const std::string& slice,
                                const std::string& description, pid_t pid);
-/** Lets systemd end a scope whose processes are gone, and remove its groups; no error if there is none. */
-Result<void> stopScope(const std::string& unit);
+/** Lets systemd end a scope whose processes are gone, and remove its groups; false if it knows no such scope.
+ */
+Result<bool> stopScope(const std::string& unit);
 /** Name of the slice that a partition stands for: "/machine" -> "machine.slice". */
 std::string sliceOf(const std::string& partition);
 /** A container name as one path component that is a unit name as well. */

@@ -145,13 +145,13 @@ Result<std::string> startScope(const std::string& unit, const std::string& slice
     }
 }
 
-Result<void> stopScope(const std::string& unit) {
+Result<bool> stopScope(const std::string& unit) {
     VZ_TRY(auto bus, connect());
     auto stopped = call(bus.get(), "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
                         "StopUnit", g_variant_new("(ss)", unit.c_str(), "replace"));
     if (!stopped && stopped.error().code() != ErrorCode::NoDomain)
         return std::move(stopped).takeError();
-    return {};
+    return static_cast<bool>(stopped);
 }
 
 } // namespace vz::ct::cgroups

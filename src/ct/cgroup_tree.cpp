@@ -444,13 +444,20 @@ Result<void> Tree::removeScope(Clock::time_point end) {
         VZ_CHECK(removeGroup(place.supervisorDir(), end));
     }
     const auto& unit = places_.front().unit;
-    VZ_CHECK(cgroups::stopScope(unit.substr(unit.rfind('/') + 1)));
+    auto scope = unit.substr(unit.rfind('/') + 1);
+    VZ_TRY(bool known, cgroups::stopScope(scope));
     std::chrono::microseconds pause(500);
     for (const auto& place : places_) {
         while (place.tracking && file::exists(place.unitDir())) {
+            // systemd tries once, perhaps while our groups were still there, and then forgets the scope.
+            if (!known) {
+                VZ_CHECK(removeGroup(place.unitDir(), end));
+                break;
+            }
             if (!waitStep(end, pause))
                 return fail(ErrorCode::OperationTimeout, "systemd does not remove the cgroup ",
                             place.unitDir());
+            VZ_TRY(known, cgroups::stopScope(scope));
         }
     }
     return {};
