@@ -94,6 +94,9 @@ Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mo
     }
     if (ended)
         finishStop(*ended);
+    // Its connection may have been closed before it could be known as the owner.
+    else if (launched && mode.autodestroyOwner && !driver_.isConnected(mode.autodestroyOwner))
+        driver_.autodestroy(shared_from_this());
     return launched;
 }
 

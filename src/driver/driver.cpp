@@ -166,17 +166,20 @@ void Driver::disconnected(virConnectPtr conn) {
         connections_.erase(conn);
     }
     for (auto& domain : registry_.all()) {
-        if (domain->autodestroyOwner() != conn)
-            continue;
-        // Closing must not wait for a domain that is busy.
-        worker_.post([domain, limit = std::chrono::seconds(settings_.jobTimeoutSeconds)] {
-            auto job = domain->jobs().begin("autodestroy", limit);
-            auto destroyed = job ? domain->destroy(false) : Result<void>(std::move(job).takeError());
-            if (!destroyed && domain->active())
-                log::error("domain '", domain->name(),
-                           "' outlives its connection: ", destroyed.error().message());
-        });
+        if (domain->autodestroyOwner() == conn)
+            autodestroy(domain);
     }
+}
+
+void Driver::autodestroy(const DomainRef& domain) {
+    // Closing a connection must not wait for a domain that is busy, nor may the news of other domains.
+    autodestroyer_.post([domain, limit = std::chrono::seconds(settings_.jobTimeoutSeconds)] {
+        auto job = domain->jobs().begin("autodestroy", limit);
+        auto destroyed = job ? domain->destroy(false) : Result<void>(std::move(job).takeError());
+        if (!destroyed && domain->active())
+            log::error("domain '", domain->name(),
+                       "' outlives its connection: ", destroyed.error().message());
+    });
 }
 
 } // namespace vz::driver

@@ -56,6 +56,8 @@ public:
     void connected(virConnectPtr conn);
     void disconnected(virConnectPtr conn);
     bool isConnected(virConnectPtr conn) const;
+    /** Destroys @p domain, whose connection is gone, on a thread of its own; returns at once. */
+    void autodestroy(const DomainRef& domain);
 
 private:
     Driver(Settings settings, Inhibit inhibit);
@@ -82,7 +84,9 @@ private:
     int active_ = 0;
     Registry registry_;
     std::thread autostart_;
-    Worker worker_; // last: its tasks use everything above
+    // Last: their tasks use everything above.
+    Worker worker_;
+    Worker autodestroyer_; // may wait for the news that worker_ brings
 };
 
 /** The driver while it is initialized, or null. */

@@ -43,6 +43,16 @@ def pytest_sessionstart(session):
         private_daemon.remove_abandoned()
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """A failed test shows what the daemon logged meanwhile."""
+    outcome = yield
+    report = outcome.get_result()
+    daemon = getattr(item, "funcargs", {}).get("module_daemon")
+    if report.failed and daemon:
+        report.sections.append(("log of libvirtd", "\n".join(daemon.log().splitlines()[-40:])))
+
+
 @pytest.fixture(scope="session")
 def full(request):
     """Whether the long loops run at full length."""

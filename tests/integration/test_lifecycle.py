@@ -231,9 +231,11 @@ def test_autodestroy_when_the_client_is_killed(daemon, conn, make_guest):
     import subprocess  # pylint: disable=import-outside-toplevel
 
     guest = make_guest()
-    client = subprocess.Popen(["virsh", "-q", "-c", daemon.url(), f"create {guest.file()} --autodestroy; event --all --loop"],
-                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(lambda: not gone(conn, "ct"), what="the guest")
+    client = subprocess.Popen(["virsh", "-q", "-c", daemon.url()], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
+    client.stdin.write(f"create {guest.file()} --autodestroy\n")
+    client.stdin.flush()
+    assert "created from" in client.stdout.readline()
     client.kill()
     client.wait()
     wait_for(lambda: gone(conn, "ct"), what="the end of an autodestroy guest")
