@@ -13,11 +13,13 @@ import tempfile
 import time
 import uuid
 
-from . import build
+from . import build, qemu
+from .keeper import Kept
 from .namespace import Namespace, start_time, wait_gone
 
 # Not qemu and lxc: no test of containers needs them, and probing QEMU takes seconds.
 MODULES = ("network", "interface", "secret", "storage", "nodedev", "nwfilter")
+VM_MODULES = MODULES + ("qemu",)
 MARK = "VZ_TEST_DAEMON"
 
 
@@ -29,12 +31,13 @@ class PrivateDaemon:
     """
     libvirtd in a Namespace of its own. The daemon can be stopped, killed and started again in it; close()
     ends everything that it started and removes every trace. `modules` are the stock drivers it loads,
-    `vz_settings` goes into vz.conf, `shim` replaces the module under test (None: the one just built, "":
-    none). A `lasting` daemon survives this program; PrivateDaemon.adopt(folder) finds it again.
+    `vz_settings` goes into vz.conf, `qemu_settings` into qemu.conf, `shim` replaces the module under test (None: the
+    one just built, "": none). A `lasting` daemon survives this program; PrivateDaemon.adopt(folder) finds it again.
     """
 
     def __init__(self, folder=None, own_net=True, own_uts=False, hide_unified=False, lasting=False,
-                 modules=MODULES, vz_settings=None, settings=None, shim=None, arguments=(), uri="vz:///system"):
+                 modules=MODULES, vz_settings=None, qemu_settings=None, settings=None, shim=None, arguments=(),
+                 uri="vz:///system"):
         if shim is None:
             build.shim(), build.driver(), build.supervisor()  # Raises NotBuilt before anything is made.
         self.folder = folder or tempfile.mkdtemp(prefix="vzt.", dir="/var/tmp")
@@ -53,7 +56,9 @@ class PrivateDaemon:
         self._modules = modules
         self._link_modules()
         self.namespace = Namespace(self.folder, own_net, own_uts, hide_unified, lasting)
-        self._write_settings(settings or {}, vz_settings or {})
+        self._write_settings(settings or {}, vz_settings or {}, qemu_settings or {})
+        if "qemu" in modules:
+            qemu.lend_capabilities(self.folder)
         self._save()
 
     # Setting up
@@ -80,7 +85,7 @@ class PrivateDaemon:
         # Builds of libvirt without the vz slot load it through the vbox slot.
         os.symlink("libvirt_driver_vz.so", os.path.join(drivers, "libvirt_driver_vbox.so"))
 
-    def _write_settings(self, settings, vz_settings):
+    def _write_settings(self, settings, vz_settings, qemu_settings):
         defaults = {
             "auth_unix_ro": "none",
             "auth_unix_rw": "none",
@@ -90,7 +95,7 @@ class PrivateDaemon:
             "max_anonymous_clients": 100,
         }
         self._write("etc/libvirtd.conf", {**defaults, **settings})
-        self._write("etc/qemu.conf", {"stdio_handler": "file", "security_driver": "none"})
+        self._write("etc/qemu.conf", {**qemu.SETTINGS, **qemu_settings})
         vz = {"cgroup_partition": "/" + self.partition, **vz_settings}
         if self._shim != "" and "supervisor" not in vz:
             vz["supervisor"] = build.supervisor()
@@ -154,18 +159,18 @@ class PrivateDaemon:
 
     def start(self, seconds=30, wait=True):
         environ = {key: value for key, value in os.environ.items() if not key.startswith("LIBVIRT")}
-        environ["LIBVIRT_DRIVER_DIR"] = os.path.join(self.folder, "drivers")
-        environ[MARK] = self.folder
-        environ["ASAN_OPTIONS"] = f"log_path={self.folder}/log/sanitizer:detect_leaks=0"
-        environ["UBSAN_OPTIONS"] = f"log_path={self.folder}/log/sanitizer:print_stacktrace=1"
+        # For the daemon and all that it starts, but not for the keeper.
+        settings = {"LIBVIRT_DRIVER_DIR": os.path.join(self.folder, "drivers"), MARK: self.folder,
+                    "ASAN_OPTIONS": f"log_path={self.folder}/log/sanitizer:detect_leaks=0",
+                    "UBSAN_OPTIONS": f"log_path={self.folder}/log/sanitizer:print_stacktrace=1"}
         if os.environ.get("VZ_PRELOAD"):
-            environ["LD_PRELOAD"] = os.environ["VZ_PRELOAD"]
-        argv = [] if self.lasting else ["setpriv", "--pdeathsig", "TERM"]
+            settings["LD_PRELOAD"] = os.environ["VZ_PRELOAD"]
+        argv = ["env"] + [f"{key}={value}" for key, value in settings.items()]
         argv += self.namespace.enter() + ["libvirtd", "--config", "/etc/libvirt/libvirtd.conf",
                                           "--pid-file", "/run/libvirt/libvirtd.pid"] + self.arguments
         with open(os.path.join(self.folder, "log/stderr"), "ab") as errors:
-            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
-                                             env=environ, start_new_session=True)
+            self._process = Kept(argv, self.lasting, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+                                 env=environ)
         self._pid = self._process.pid
         self.exit_status = None
         if wait:
@@ -311,7 +316,27 @@ class PrivateDaemon:
                         found.add(int(path.split("/")[2]))
             except OSError:
                 pass
+        found |= self._in_namespace()
         return sorted(found - {self._pid, os.getpid(), 0})
+
+    def _in_namespace(self):
+        """
+        Pids of what lives among the daemon's folders, such as QEMU, which libvirt starts with an environment and, here,
+        without a control group of its own. Found by the mounts: the number of a namespace may be used again.
+        """
+        mark, known, found = f"/{os.path.basename(self.folder)}/run /run/libvirt ", {}, set()
+        for path in glob.glob("/proc/[0-9]*/ns/mnt"):
+            pid = int(path.split("/")[2])
+            try:
+                number = os.readlink(path)
+                if number not in known:
+                    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as table:
+                        known[number] = mark in table.read()
+            except OSError:
+                continue
+            if known[number]:
+                found.add(pid)
+        return found - {self.namespace.pid if self.namespace else None}
 
     def close(self):
         """Ends the daemon and everything it started, and removes every trace. Raises what stop() raised."""
@@ -322,6 +347,7 @@ class PrivateDaemon:
         except DaemonDied as error:
             problem = error
         self._kill_everything()
+        qemu.keep_capabilities(self.folder)
         if self.namespace:
             self.namespace.close()
         self._remove_cgroups()
