@@ -291,10 +291,10 @@ class PrivateDaemon:
     # What belongs to it
 
     def cgroups(self):
-        """All control groups of its containers."""
+        """All control groups of its guests."""
         found = []
         for hierarchy in ["/sys/fs/cgroup"] + glob.glob("/sys/fs/cgroup/*/"):
-            for top in (self.partition, self.partition + ".slice"):
+            for top in (self.partition, self.partition + ".slice", self.partition + ".partition"):
                 for path, _, _ in os.walk(os.path.join(hierarchy, top)):
                     found.append(path)
         return sorted(set(found))
