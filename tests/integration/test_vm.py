@@ -16,7 +16,11 @@ from harness.guest import wait_for
 pytest_plugins = ["harness.vm_fixtures"]
 DAEMON = vms.DAEMON
 BOOTED = {
+    # Where memory can be added above 4 GiB, the kernel takes 64 MiB for devices that cannot reach so far.
+    "cmdline": "swiotlb=noforce",
     "agent": True, "memory": 128, "max_memory": 160, "max_vcpus": 2,
+    "top": """<maxMemory slots='2' unit='MiB'>512</maxMemory>
+              <cpu><numa><cell id='0' cpus='0-1' memory='160' unit='MiB'/></numa></cpu>""",
     "devices": """<channel type='unix'><target type='virtio' name='test.0'/></channel>
                   <graphics type='vnc'><listen type='socket'/></graphics>
                   <video><model type='vga'/></video>
@@ -146,13 +150,14 @@ def test_interface_comes_and_goes(booted, daemon, events):
     assert mac not in booted.virsh("domiflist").stdout
 
 
-def test_iotune_slows_a_disk(booted):
+def test_iotune_slows_a_disk(booted, vm_events):
     path = booted.disk("slow", 4)
     booted.virsh("attach-disk", path, "vdc", "--targetbus", "virtio", "--driver", "qemu", "--subdriver", "qcow2",
                  "--live")
     booted.wait_inside("[ -b /dev/vda ]")
     booted.virsh("blkdeviotune", "vdc", "--total-bytes-sec", 1 << 20, "--live")
     assert info(booted, "blkdeviotune", "vdc")["total_bytes_sec"] == str(1 << 20)
+    assert vm_events.wait("tunable", "shared")[2]["blkdeviotune.total_bytes_sec"] == 1 << 20
     # 1 MiB in pieces that pass one after the other; without a limit that is some milliseconds.
     begin, end = booted.inside("cat /proc/uptime; dd if=/dev/zero of=/dev/vda bs=64k count=16 oflag=direct 2>/dev/null;"
                                "cat /proc/uptime").splitlines()
@@ -167,13 +172,14 @@ def test_iotune_slows_a_disk(booted):
 # Memory
 
 
-def test_balloon_takes_and_gives_memory(booted, conn):
+def test_balloon_takes_and_gives_memory(booted, conn, vm_events):
     domain = conn.lookupByName("shared")
     full = memory_inside(booted)
     domain.setMemoryFlags(96 << 10, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     wait_for(lambda: abs(full - memory_inside(booted) - (32 << 10)) < 1024, what="the smaller memory inside")
     wait_for(lambda: stats(booted, "--balloon")["balloon.current"] == str(96 << 10), what="the smaller memory")
     assert domain.info()[2] == 96 << 10
+    vm_events.wait("balloon", "shared", 96 << 10)
     domain.setMemoryFlags(128 << 10, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     wait_for(lambda: memory_inside(booted) == full, what="the memory as before")
     with pytest.raises(libvirt.libvirtError) as error:
@@ -189,6 +195,22 @@ def test_memory_statistics_come_from_inside(booted):
     booted.virsh("dommemstat", "--period", 0, "--live")
 
 
+def test_memory_module_comes_and_goes(booted, vm_events):
+    full = memory_inside(booted)
+    module = "<memory model='dimm'><target><size unit='MiB'>128</size><node>0</node></target></memory>"
+    booted.virsh("attach-device", booted.part(module), "--live")
+    assert vm_events.wait("device-added", "shared")[2].endswith("dimm0")
+    # There, but not in use before the guest says so.
+    booted.wait_inside("grep -q offline /sys/devices/system/memory/memory*/state")
+    booted.inside("for part in /sys/devices/system/memory/memory*/state; do "
+                  "! grep -q offline $part || echo online_movable >$part; done")
+    assert memory_inside(booted) > full + (120 << 10)
+    plugged = re.search("<memory model='dimm'>.*?</memory>", booted.live_xml(), re.S).group(0)
+    booted.virsh("detach-device", booted.part(plugged), "--live")
+    vm_events.wait("device-removed", "shared", "dimm0")
+    assert memory_inside(booted) == full and "model='dimm'" not in booted.live_xml()
+
+
 def test_statistics_in_one_call(booted, daemon):
     values = stats(booted)
     assert values["state.state"] == "1" and int(values["cpu.time"]) > 0
@@ -200,11 +222,18 @@ def test_statistics_in_one_call(booted, daemon):
 # Streams and the guest agent
 
 
-def test_guest_agent_answers(booted):
+def test_guest_agent_answers(booted, vm_events):
     assert booted.virsh("qemu-agent-command", '{"execute":"guest-ping"}').stdout.strip() == '{"return":{}}'
     assert "shared" in booted.virsh("domhostname", "--source", "agent").stdout
     unknown = booted.virsh("qemu-agent-command", '{"execute":"guest-nothing"}', check=False)
     assert unknown.returncode and "not known here" in unknown.stderr
+    booted.inside("kill $(pidof guest-agent)")
+    vm_events.wait("agent", "shared", libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_DISCONNECTED)
+    gone = booted.virsh("qemu-agent-command", '{"execute":"guest-ping"}', check=False)
+    assert gone.returncode and "agent is not connected" in gone.stderr
+    booted.inside("{ guest-agent & }")
+    vm_events.wait("agent", "shared", libvirt.VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_CONNECTED)
+    assert not booted.virsh("qemu-agent-command", '{"execute":"guest-ping"}').returncode
 
 
 def test_channel_as_a_stream(booted, conn):
@@ -243,11 +272,13 @@ def test_screenshot(booted):
     assert struct.unpack(">II", picture[16:24]) == (720, 400)
 
 
-def test_graphics_through_a_descriptor(booted, conn):
+def test_graphics_through_a_descriptor(booted, conn, vm_events):
     descriptor = conn.lookupByName("shared").openGraphicsFD(0, libvirt.VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH)
     with socket.socket(fileno=descriptor) as screen:
         screen.settimeout(10)
         assert screen.recv(12) == b"RFB 003.008\n"
+        vm_events.wait("graphics", "shared", libvirt.VIR_DOMAIN_EVENT_GRAPHICS_CONNECT)
+    vm_events.wait("graphics", "shared", libvirt.VIR_DOMAIN_EVENT_GRAPHICS_DISCONNECT)
 
 
 def test_keys_arrive_inside(booted):

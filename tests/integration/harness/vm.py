@@ -197,7 +197,7 @@ class Vm:
         end = time.monotonic() + seconds * float(os.environ.get("VZ_TIME_SCALE", "1"))
         # The mark may have come before the console was open. A new line brings a prompt, once there is a shell.
         while not self.console().look_for(rf"vm-ready {self.name}\r|/ # ", 1):
-            if time.monotonic() > end:
+            if time.monotonic() > end or self.console().look_for("Kernel panic.*", 0):
                 self.console().expect("vm-ready", 0)
             self.console().send("\n")
         if self.settings.get("agent"):

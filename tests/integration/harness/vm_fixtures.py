@@ -8,6 +8,15 @@ import pytest
 from . import leaks
 from .hosts import TwoHosts
 from .vm import Vm, leftovers
+from .vm_events import VmRecorder
+
+
+@pytest.fixture
+def vm_events(daemon):
+    """A recorder of domain events on a connection of its own, also of those that only virtual machines have."""
+    recorder = VmRecorder(daemon)
+    yield recorder
+    recorder.close()
 
 
 @pytest.fixture
