@@ -4,6 +4,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -227,17 +229,25 @@ def test_autodestroy(daemon, conn, events, make_guest):
     events.wait("lifecycle", "ct", STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
 
 
-def test_autodestroy_when_the_client_is_killed(daemon, conn, make_guest):
-    import subprocess  # pylint: disable=import-outside-toplevel
+CLIENT = """
+import sys
+import libvirt
 
-    guest = make_guest()
-    client = subprocess.Popen(["virsh", "-q", "-c", daemon.url()], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
-    client.stdin.write(f"create {guest.file()} --autodestroy\n")
-    client.stdin.flush()
-    assert "created from" in client.stdout.readline()
-    client.kill()
-    client.wait()
+with open(sys.argv[2], encoding="utf-8") as file:
+    domain = libvirt.open(sys.argv[1]).createXML(file.read(), libvirt.VIR_DOMAIN_START_AUTODESTROY)
+print("started", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_autodestroy_when_the_client_is_killed(daemon, conn, make_guest):
+    client = subprocess.Popen([sys.executable, "-c", CLIENT, daemon.url(), make_guest().file()],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert client.stdout.readline() == "started\n"
+    finally:
+        client.kill()
+        client.communicate()
     wait_for(lambda: gone(conn, "ct"), what="the end of an autodestroy guest")
 
 
