@@ -13,6 +13,7 @@ namespace vz::ploop {
 namespace {
 
 constexpr size_t mostFindings = 200;
+constexpr uint64_t partBytes = 1u << 20;
 constexpr uint64_t slack = 65536; // as in Delta::scan
 
 class Checker {
@@ -140,22 +141,39 @@ private:
         to = std::min({to, bytes_, from + header_.clusterBytes()});
         if (from >= to)
             return {};
-        std::vector<std::byte> rest(to - from);
-        VZ_CHECK(file_.read(from, rest.data(), rest.size()));
-        if (allZero(rest.data(), rest.size()))
-            return {};
-        note(false, options_.repair, "there is something behind the last entry of the table");
-        if (!options_.repair)
-            return {};
-        changed_ = true;
-        std::fill(rest.begin(), rest.end(), std::byte(0));
-        return file_.write(from, rest.data(), rest.size());
+        std::vector<std::byte> part(std::min(to - from, partBytes));
+        bool clean = true;
+        for (uint64_t at = from; at < to; at += part.size()) {
+            size_t size = std::min<uint64_t>(part.size(), to - at);
+            VZ_CHECK(file_.read(at, part.data(), size));
+            if (allZero(part.data(), size))
+                continue;
+            clean = false;
+            if (!options_.repair)
+                break;
+            changed_ = true;
+            std::fill(part.begin(), part.end(), std::byte(0));
+            VZ_CHECK(file_.write(at, part.data(), size));
+        }
+        if (!clean)
+            note(false, options_.repair, "there is something behind the last entry of the table");
+        return {};
+    }
+
+    Result<void> copy(uint64_t from, uint64_t to) {
+        Buffer part(std::min<uint64_t>(header_.clusterBytes(), partBytes));
+        for (uint64_t at = 0; at < header_.clusterBytes();) {
+            size_t size = std::min<uint64_t>(header_.clusterBytes() - at, partBytes);
+            VZ_CHECK(file_.read(from + at, part.data(), size));
+            VZ_CHECK(file_.write(to + at, part.data(), size));
+            at += size;
+        }
+        return {};
     }
 
     /** Two clusters at one place: whose data it is nobody knows, so both get it, and each can be written to.
      */
     Result<void> moveDuplicates() {
-        Buffer buffer(header_.clusterBytes());
         uint64_t end = placeOf(bytes_ / sectorSize);
         if (bytes_ / sectorSize < header_.firstBlock)
             end = 0;
@@ -168,8 +186,7 @@ private:
             places_.take(placeOf(target));
             bytes_ = std::max(bytes_, (target + header_.clusterSectors) * sectorSize);
             VZ_CHECK(file_.resize(bytes_));
-            VZ_CHECK(file_.read(sector * sectorSize, buffer.data(), header_.clusterBytes()));
-            VZ_CHECK(file_.write(target * sectorSize, buffer.data(), header_.clusterBytes()));
+            VZ_CHECK(copy(sector * sectorSize, target * sectorSize));
             VZ_CHECK(file_.flush());
             VZ_CHECK(setEntry(index, entry));
             ++report_.allocated;
@@ -179,7 +196,7 @@ private:
 
     /** Places that nothing refers to but that take space. Holes in the file are what discarding leaves, and
      * fine. */
-    Result<uint64_t> countLeaks() {
+    Result<uint64_t> findLeaks(bool punch) {
         uint64_t leaked = 0, next = 0; // all places below `next` are counted
         for (uint64_t at = header_.firstBlock * sectorSize; at < bytes_;) {
             VZ_TRY(auto data, file_.nextData(at));
@@ -188,25 +205,27 @@ private:
             at = data->offset + data->length;
             uint64_t from =
                 std::max(next, placeOf(std::max(data->offset / sectorSize, uint64_t(header_.firstBlock))));
-            for (next = from; sectorOf(next) * sectorSize < at; ++next)
-                leaked += !places_.taken(next);
+            for (next = from; sectorOf(next) * sectorSize < at; ++next) {
+                if (places_.taken(next))
+                    continue;
+                ++leaked;
+                if (punch)
+                    VZ_CHECK(file_.punch({sectorOf(next) * sectorSize, header_.clusterBytes()}));
+            }
         }
         return leaked;
     }
 
     Result<void> checkLeaks() {
-        VZ_TRY(report_.leaked, countLeaks());
+        VZ_TRY(report_.leaked, findLeaks(false));
         if (report_.leaked > 0)
             note(false, options_.repair, report_.leaked, " clusters of the file are not in use");
         // An entry that was left although it is wrong may mean data at the end of the file.
         if (!options_.repair || report_.serious)
             return {};
-        uint64_t last = places_.end();
-        for (uint64_t place = 0; place < last && report_.leaked > 0; ++place) {
-            if (!places_.taken(place))
-                VZ_CHECK(file_.punch({sectorOf(place) * sectorSize, header_.clusterBytes()}));
-        }
-        if (uint64_t end = sectorOf(last) * sectorSize; end != bytes_) {
+        if (report_.leaked > 0)
+            VZ_CHECK(findLeaks(true));
+        if (uint64_t end = sectorOf(places_.end()) * sectorSize; end != bytes_) {
             changed_ = true;
             return file_.resize(end);
         }

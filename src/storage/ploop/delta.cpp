@@ -199,17 +199,20 @@ Result<void> Delta::scan() {
 Result<void> Delta::makeWritable(FileSystem& files, const Options& options) {
     if (options.lock) {
         // On the old descriptor: its own lock does not stand in its way.
-        VZ_CHECK(file_->lock(Lock::Writer, options.wait));
+        VZ_CHECK((locked_ ? locked_ : file_)->lock(Lock::Writer, options.wait));
     }
     VZ_TRY(auto file, files.open(path_, Access::ReadWrite, options.direct));
     if (!plain_)
         VZ_CHECK(checkMark(options.recover));
-    locked_ = std::exchange(file_, std::move(file));
+    file_.swap(file);
+    if (!locked_)
+        locked_ = std::move(file);
     writable_ = true;
     return {};
 }
 
 Result<void> Delta::shareForReading(const Options& options) {
+    writable_ = false;
     if (!options.lock)
         return {};
     return (locked_ ? locked_ : file_)->lock(Lock::Reader, options.wait);

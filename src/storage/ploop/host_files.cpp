@@ -211,6 +211,12 @@ private:
         return {};
     }
 
+    /** Takes back what was set for @p plan, except what was held before. */
+    Result<void> backOff(const LockPlan& plan) {
+        VZ_CHECK(setLocks(plan, F_UNLCK));
+        return held_ ? setLocks(*held_, F_RDLCK) : Result<void>();
+    }
+
     /** Sets the locks, looks whether anybody else has what they exclude, and takes them back if so. */
     Result<bool> tryLock(const LockPlan& plan) {
         VZ_TRY(bool before, isFree(plan));
@@ -218,21 +224,24 @@ private:
             return false;
         if (auto set = setLocks(plan, F_RDLCK); !set) {
             if (set.error().systemError() == EAGAIN || set.error().systemError() == EACCES) {
-                VZ_CHECK(setLocks(plan, F_UNLCK));
+                VZ_CHECK(backOff(plan));
                 return false;
             }
             return std::move(set).takeError();
         }
         VZ_TRY(bool after, isFree(plan));
         if (!after) {
-            VZ_CHECK(setLocks(plan, F_UNLCK));
-        } else if (&plan == &readerPlan) {
-            // Whoever was the writer is so no longer.
-            VZ_CHECK(setLocks(onlyWriterPlan, F_UNLCK));
+            VZ_CHECK(backOff(plan));
+            return false;
         }
-        return after;
+        // Whoever was the writer is so no longer.
+        if (&plan == &readerPlan)
+            VZ_CHECK(setLocks(onlyWriterPlan, F_UNLCK));
+        held_ = &plan;
+        return true;
     }
 
+    const LockPlan* held_ = nullptr; ///< lock() is for one thread at a time
     UniqueFd fd_;
     UniqueFd direct_; ///< the same file with O_DIRECT, for aligned requests; may be absent
 };
