@@ -85,6 +85,13 @@ Result<void> writeCopy(FileSystem& files, Image& source, const std::string& targ
     return written;
 }
 
+Result<void> copyContent(Image& source, Image& target, const Progress& progress) {
+    return copyData(
+        source,
+        [&](uint64_t offset, const std::byte* data, size_t size) { return target.write(offset, data, size); },
+        progress);
+}
+
 Result<void> convertMode(FileSystem& files, const std::string& descriptor, Descriptor::Mode mode,
                          const Progress& progress) {
     Volume::Options options;

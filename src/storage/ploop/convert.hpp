@@ -44,4 +44,7 @@ Result<void> replaceDelta(FileSystem& files, const std::string& descriptor, cons
 Result<void> writeCopy(FileSystem& files, Image& source, const std::string& target, Descriptor::Mode mode,
                        Version version, const Progress& progress = {});
 
+/** Writes all that is not zero in @p source to @p target, which is new and at least as large. */
+Result<void> copyContent(Image& source, Image& target, const Progress& progress = {});
+
 } // namespace vz::ploop
