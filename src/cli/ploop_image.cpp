@@ -203,7 +203,8 @@ Outcome checkCommand(const Words& words) {
         return exitOk; // a raw file has nothing that could be wrong
     auto descriptor = descriptorPath(hostFiles(), given);
     VZ_TRY(auto report,
-           whole ? checkVolume(hostFiles(), descriptor, options) : checkDelta(hostFiles(), given, options));
+           whole ? checkVolume(hostFiles(), descriptor, options, arguments.has('f') || arguments.has('F'))
+                 : checkDelta(hostFiles(), given, options));
     for (const auto& finding : report.findings) {
         if (!arguments.has('s') || (finding.serious && !finding.fixed))
             std::fprintf(stderr, "%s%s\n", finding.text.c_str(), finding.fixed ? " (repaired)" : "");

@@ -114,7 +114,7 @@ static Result<FilePtr> createFile(FileSystem& files, const std::string& path, co
     auto fill = [&]() -> Result<void> {
         VZ_CHECK(file->resize(bytes));
         // So that a full disk cannot keep an entry from being written later.
-        VZ_CHECK(file->reserve({0, header.firstBlock * sectorSize}));
+        VZ_CHECK(file->reserve({0, entryOffset(header.entries)}));
         auto start = encode(header);
         return file->write(0, start.data(), start.size());
     };

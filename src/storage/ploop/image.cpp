@@ -49,7 +49,7 @@ Result<std::unique_ptr<Image>> Image::open(FileSystem& files, const std::vector<
     image->allocateIn_ = chain.size() - 1;
     image->map_.resize(top.clusters());
     if (options.access == Access::ReadWrite && options.recover)
-        VZ_CHECK(image->readyToWrite());
+        VZ_CHECK(image->beginWriting());
     return image;
 }
 
@@ -80,12 +80,15 @@ Image::Piece Image::pieceAt(uint64_t offset, uint64_t length) const {
 
 /** Only the first request finds something to do: images that are opened and not written to stay as they are.
  */
-Result<void> Image::readyToWrite() {
+Result<void> Image::beginWriting() {
     if (ready_.load(std::memory_order_acquire))
         return {};
     if (!writable())
-        return Error(ErrorCode::OperationDenied, cat(levels_.back()->path(), " is open for reading only"),
-                     EROFS);
+        return Error(ErrorCode::OperationDenied, cat("the image is open for reading only"), EROFS);
+    // Whoever replaces the top holds this, too.
+    std::lock_guard lock(flushMutex_);
+    if (closed_)
+        return fail(ErrorCode::OperationInvalid, "the image is closed");
     for (size_t level = writableFrom_; level < levels_.size(); ++level)
         VZ_CHECK(levels_[level]->beginWriting());
     ready_.store(true, std::memory_order_release);
@@ -130,7 +133,7 @@ void Image::waitForThaw(uint64_t index) {
 }
 
 Result<void> Image::write(uint64_t offset, const void* data, size_t size) {
-    VZ_CHECK(readyToWrite());
+    VZ_CHECK(beginWriting());
     const auto* from = static_cast<const std::byte*>(data);
     while (size > 0) {
         VZ_CHECK(checkRange(offset, size));
@@ -213,7 +216,7 @@ Result<void> Image::copyUp(const Piece& piece, const std::byte* data, Place from
 }
 
 Result<void> Image::zero(uint64_t offset, uint64_t length) {
-    VZ_CHECK(readyToWrite());
+    VZ_CHECK(beginWriting());
     while (length > 0) {
         VZ_CHECK(checkRange(offset, length));
         auto piece = pieceAt(offset, length);
@@ -225,7 +228,7 @@ Result<void> Image::zero(uint64_t offset, uint64_t length) {
 }
 
 Result<void> Image::discard(uint64_t offset, uint64_t length) {
-    VZ_CHECK(readyToWrite());
+    VZ_CHECK(beginWriting());
     while (length > 0) {
         VZ_CHECK(checkRange(offset, length));
         auto piece = pieceAt(offset, length);
@@ -336,8 +339,8 @@ Result<void> Image::close() {
 }
 
 Result<std::vector<Image::Extent>> Image::map(const Pass&, Range range, bool forWriting) {
-    if (forWriting)
-        VZ_CHECK(readyToWrite());
+    if (forWriting && !ready_.load(std::memory_order_acquire))
+        return fail(ErrorCode::OperationInvalid, "beginWriting() was not called");
     VZ_CHECK(checkRange(range.offset, range.length));
     std::vector<Extent> extents;
     while (range.length > 0) {
@@ -363,6 +366,11 @@ Result<std::vector<Image::Extent>> Image::map(const Pass&, Range range, bool for
         range.length -= piece.length;
     }
     return extents;
+}
+
+void Image::noteWritten(const Pass&, Range range) {
+    if (tracker_)
+        tracker_->mark(range.offset, range.length);
 }
 
 Result<std::vector<Range>> Image::allocated(std::optional<size_t> fromLevel) {

@@ -56,6 +56,9 @@ public:
      */
     Result<void> discard(uint64_t offset, uint64_t length);
     Result<void> flush();
+    /** Checks and marks the top as open, as the first request that writes does. Not while holding a Pass. */
+    Result<void> beginWriting();
+    /** No more requests after this. */
     Result<void> close();
     /** From now on every flush fails: what it would promise could be undone by something else. */
     void doubt();
@@ -70,10 +73,11 @@ public:
     };
     /**
      * Where a range of the disk lies, for callers that do the I/O on File::descriptor() themselves. The
-     * answer holds as long as @p pass lives. Writing to an extent is right only if its level is writable and
-     * @p forWriting was given; such extents end before the first cluster that has to go through write().
+     * answer holds as long as @p pass lives. For writing, which needs beginWriting() before, the list ends before the
+     * first cluster that has to go through write(); and what was written is then told to noteWritten().
      */
     Result<std::vector<Extent>> map(const Pass& pass, Range range, bool forWriting = false);
+    void noteWritten(const Pass& pass, Range range);
     Gate& gate() { return gate_; }
     /** Allocated clusters of the chain or of one level of it, as ranges of the disk; for copies and lists of
      * changes. */
@@ -119,7 +123,6 @@ private:
     explicit Image(const Options& options) : options_(options), map_(levels_) {}
 
     Result<void> checkRange(uint64_t offset, uint64_t length) const;
-    Result<void> readyToWrite();
     Piece pieceAt(uint64_t offset, uint64_t length) const;
     bool isWritable(Place place) const { return place.present() && place.level() >= writableFrom_; }
     Error damaged(uint64_t index, Place place) const;

@@ -163,6 +163,10 @@ Result<void> Image::push(FileSystem& files, const std::string& path,
         VZ_CHECK(fresh->beginWriting());
     }
     Suspended suspended(*this);
+    if (ready_.load() && !active) {
+        active = true; // the first request to write came just now
+        VZ_CHECK(fresh->beginWriting());
+    }
     if (active)
         VZ_CHECK(flushLevels(true));
     VZ_CHECK(old.endWriting());
@@ -301,7 +305,7 @@ Result<void> Image::merge(FileSystem& files, size_t upper, const Progress& progr
     std::lock_guard maintenance(maintenance_);
     if (!writable() || upper == 0 || upper >= levels_.size())
         return fail(ErrorCode::OperationInvalid, "there is nothing that could be merged");
-    VZ_CHECK(readyToWrite());
+    VZ_CHECK(beginWriting());
     auto work = [&]() -> Result<void> {
         VZ_CHECK(prepareMerge(files, upper));
         VZ_CHECK(mergeEntries(upper, progress));
@@ -318,7 +322,7 @@ Result<void> Image::merge(FileSystem& files, size_t upper, const Progress& progr
 
 Result<void> Image::resize(uint64_t wanted) {
     std::lock_guard maintenance(maintenance_);
-    VZ_CHECK(readyToWrite());
+    VZ_CHECK(beginWriting());
     if (top().plain())
         return resizePlainTop(wanted);
     if (wanted == 0 || wanted % clusterBytes_)
@@ -421,7 +425,7 @@ Result<void> Image::compact(const Progress& progress, bool findZeros) {
     if (top().plain())
         return fail(ErrorCode::OperationUnsupported, top().path(),
                     " is a plain file: its holes are where it has zeros");
-    VZ_CHECK(readyToWrite());
+    VZ_CHECK(beginWriting());
     if (findZeros)
         VZ_CHECK(dropZeros(progress));
     VZ_CHECK(flush());
