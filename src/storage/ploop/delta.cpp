@@ -28,7 +28,12 @@ void Places::give(uint64_t place) {
     else
         far_.erase(place);
     --count_;
-    hint_ = std::min(hint_, place);
+    hint_ = std::max(floor_, std::min(hint_, place));
+}
+
+void Places::setFloor(uint64_t place) {
+    floor_ = place;
+    hint_ = std::max(hint_, floor_);
 }
 
 bool Places::taken(uint64_t place) const {
@@ -328,10 +333,9 @@ Result<void> Delta::setEntry(uint64_t index, uint64_t sector) {
     return {};
 }
 
-void Delta::clearEntry(uint64_t index, uint64_t sector) {
+void Delta::clearEntry(uint64_t index) {
     std::lock_guard lock(mutex_);
     pending_.emplace_back(index, 0);
-    vacated_.push_back(sector);
 }
 
 void Delta::vacate(uint64_t sector) {
@@ -400,8 +404,7 @@ Result<void> Delta::recycle(const std::vector<uint64_t>& sectors) {
 
 Result<void> Delta::keepFree(uint64_t firstBlock) {
     std::lock_guard lock(mutex_);
-    for (uint64_t sector = header_.firstBlock; sector < firstBlock; sector += header_.clusterSectors)
-        places_.take(placeOf(sector));
+    places_.setFloor(placeOf(firstBlock));
     if (endSector_ < firstBlock)
         VZ_CHECK(extendTo(firstBlock));
     return {};

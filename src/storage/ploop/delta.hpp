@@ -26,8 +26,9 @@ public:
     void give(uint64_t place);
     bool taken(uint64_t place) const;
     uint64_t count() const { return count_; }
-    /** The lowest free place below @p end. */
+    /** The lowest free place below @p end, and not below the floor. */
     std::optional<uint64_t> firstFree(uint64_t end);
+    void setFloor(uint64_t place);
     /** One above the highest taken place. */
     uint64_t end() const;
 
@@ -35,7 +36,8 @@ private:
     std::vector<bool> near_;
     std::unordered_set<uint64_t> far_;
     uint64_t count_ = 0;
-    uint64_t hint_ = 0; ///< all places below are taken
+    uint64_t floor_ = 0;
+    uint64_t hint_ = 0; ///< all places from the floor to this one are taken
 };
 
 /**
@@ -103,9 +105,11 @@ public:
     void abandon(uint64_t sector);
     /** Entry @p index points to @p sector from the next commit on. */
     Result<void> setEntry(uint64_t index, uint64_t sector);
-    /** Entry @p index becomes 0 with the next commit; the place at @p sector is free after it. */
-    void clearEntry(uint64_t index, uint64_t sector);
-    /** Only the place at @p sector becomes free after the next commit: its entry has been set to another one.
+    /** Entry @p index becomes 0 with the next commit; its place stays taken. */
+    void clearEntry(uint64_t index);
+    /**
+     * The place at @p sector is free after the next commit, which may be under way in another thread: so only
+     * once no new request can find its way there.
      */
     void vacate(uint64_t sector);
 

@@ -124,14 +124,6 @@ Result<void> Image::read(uint64_t offset, void* into, size_t size) {
     return {};
 }
 
-void Image::waitForThaw(uint64_t index) {
-    std::unique_lock lock(thawMutex_);
-    thaw_.wait(lock, [&] {
-        auto place = map_.get(index);
-        return !place || !place->frozen();
-    });
-}
-
 Result<void> Image::write(uint64_t offset, const void* data, size_t size) {
     VZ_CHECK(beginWriting());
     const auto* from = static_cast<const std::byte*>(data);
@@ -149,6 +141,7 @@ Result<void> Image::write(uint64_t offset, const void* data, size_t size) {
 Result<void> Image::writePiece(const Piece& piece, const std::byte* data) {
     for (;;) {
         Place place;
+        uint32_t thaws = thaws_.load(std::memory_order_acquire);
         {
             Pass pass(gate_);
             VZ_TRY(place, map_.get(piece.index));
@@ -168,7 +161,7 @@ Result<void> Image::writePiece(const Piece& piece, const std::byte* data) {
         }
         // Outside of the gate: who moves the cluster may be closing it.
         if (place.frozen())
-            waitForThaw(piece.index);
+            thaws_.wait(thaws, std::memory_order_acquire);
     }
 }
 
@@ -242,6 +235,7 @@ Result<void> Image::discard(uint64_t offset, uint64_t length) {
 Result<void> Image::zeroPiece(const Piece& piece, bool mustBeZero) {
     for (;;) {
         Place place;
+        uint32_t thaws = thaws_.load(std::memory_order_acquire);
         {
             Pass pass(gate_);
             uint64_t left = bytes() - piece.index * clusterBytes_;
@@ -268,7 +262,7 @@ Result<void> Image::zeroPiece(const Piece& piece, bool mustBeZero) {
                 return {};
         }
         if (place.frozen())
-            waitForThaw(piece.index);
+            thaws_.wait(thaws, std::memory_order_acquire);
     }
 }
 
@@ -284,8 +278,9 @@ Result<bool> Image::clearWhole(uint64_t index) {
         auto& delta = *levels_[place.level()];
         VZ_TRY(Place hidden, map_.below(place.level(), index));
         if (!delta.plain() && !hidden.present()) {
-            delta.clearEntry(index, place.sector());
+            delta.clearEntry(index);
             map_.set(index, Place());
+            delta.vacate(place.sector());
             return true;
         }
         VZ_CHECK(delta.file().punch({place.sector() * sectorSize, clusterBytes_}));

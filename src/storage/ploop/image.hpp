@@ -4,8 +4,6 @@
 #include "storage/ploop/cluster_map.hpp"
 #include "storage/ploop/gate.hpp"
 
-#include <condition_variable>
-
 namespace vz::ploop {
 
 class DirtyMap;
@@ -73,8 +71,9 @@ public:
     };
     /**
      * Where a range of the disk lies, for callers that do the I/O on File::descriptor() themselves. The
-     * answer holds as long as @p pass lives. For writing, which needs beginWriting() before, the list ends before the
-     * first cluster that has to go through write(); and what was written is then told to noteWritten().
+     * answer holds as long as @p pass lives. For writing, which needs beginWriting() before, the list ends
+     * before the first cluster that has to go through write(); and what was written is then told to
+     * noteWritten().
      */
     Result<std::vector<Extent>> map(const Pass& pass, Range range, bool forWriting = false);
     void noteWritten(const Pass& pass, Range range);
@@ -133,7 +132,6 @@ private:
     Result<void> zeroPiece(const Piece& piece, bool mustBeZero);
     Result<bool> dropCluster(uint64_t index);
     Result<bool> clearWhole(uint64_t index);
-    void waitForThaw(uint64_t index);
     Result<void> flushLevels(bool suspended);
     Result<void> closeLevels();
 
@@ -180,8 +178,7 @@ private:
     std::mutex flushMutex_;
     Gate gate_;
     std::array<std::mutex, 64> stripes_;
-    std::mutex thawMutex_;
-    std::condition_variable thaw_;
+    std::atomic<uint32_t> thaws_ = 0; ///< counts; who finds a frozen cluster waits for the next one
 };
 
 } // namespace vz::ploop

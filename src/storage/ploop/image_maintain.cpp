@@ -63,8 +63,8 @@ void Image::thaw(uint64_t index, std::optional<Place> place) {
         }
         map_.set(index, *place);
     }
-    std::lock_guard lock(thawMutex_);
-    thaw_.notify_all();
+    thaws_.fetch_add(1, std::memory_order_release);
+    thaws_.notify_all();
 }
 
 /** @p fresh: the target reads as zeros already. */
@@ -130,10 +130,6 @@ Result<void> Image::relocate(size_t level, const std::vector<uint64_t>& indices,
     for (const auto& move : moves)
         VZ_CHECK(delta.setEntry(move.index, move.to));
     auto committed = delta.commit();
-    if (committed && vacate) {
-        for (const auto& move : moves)
-            delta.vacate(move.from);
-    }
     // Even after a failure: the entries are on their way, and the data is at both places.
     for (uint64_t index : frozen) {
         auto move = std::find_if(moves.begin(), moves.end(), [&](const Move& m) { return m.index == index; });
@@ -141,6 +137,10 @@ Result<void> Image::relocate(size_t level, const std::vector<uint64_t>& indices,
     }
     if (!committed)
         return std::move(committed).takeError();
+    for (const auto& move : moves) {
+        if (vacate)
+            delta.vacate(move.from);
+    }
     drain();
     return delta.recycle(*committed);
 }
@@ -231,6 +231,8 @@ Result<void> Image::sink(size_t upper, const std::vector<uint64_t>& indices,
             VZ_CHECK(lower.setEntry(index, to));
     }
     VZ_TRY(auto freed, lower.commit());
+    if (!freed.empty())
+        drain();
     return lower.recycle(freed);
 }
 
@@ -249,7 +251,7 @@ Result<void> Image::sinkBatch(size_t upper, const std::vector<uint64_t>& indices
     // From here on the copies below are what counts: nobody may write to them before the upper entries are
     // gone.
     for (const auto& move : moves)
-        delta.clearEntry(move.index, move.from);
+        delta.clearEntry(move.index);
     auto committed = delta.commit();
     // Even after a failure: the next flush tries again to remove the entries above.
     for (const auto& move : moves) {
@@ -258,6 +260,8 @@ Result<void> Image::sinkBatch(size_t upper, const std::vector<uint64_t>& indices
     }
     if (!committed)
         return std::move(committed).takeError();
+    for (const auto& move : moves)
+        delta.vacate(move.from);
     drain();
     return delta.recycle(*committed);
 }
@@ -363,10 +367,12 @@ Result<void> Image::grow(size_t level, uint64_t sectors) {
     grown.mark = old.mark;
     grown.flags = old.flags;
     grown.firstBlock = std::max(grown.firstBlock, old.firstBlock);
-    VZ_CHECK(flush());
     if (grown.firstBlock > old.firstBlock) {
         std::vector<uint64_t> inTheWay;
+        // From here on nothing new comes there; what came before is in the table after the flush.
         VZ_CHECK(delta.keepFree(grown.firstBlock));
+        drain();
+        VZ_CHECK(flush());
         VZ_CHECK(delta.forEachEntry([&](uint64_t index, uint32_t entry) -> Result<void> {
             if (old.sectorOf(entry) < grown.firstBlock)
                 inTheWay.push_back(index);
@@ -405,8 +411,10 @@ Result<void> Image::cutTop(uint64_t sectors) {
     Suspended suspended(*this);
     VZ_CHECK(flushLevels(true));
     VZ_CHECK(delta.forEachEntry([&](uint64_t index, uint32_t entry) -> Result<void> {
-        if (index >= cut.entries)
-            delta.clearEntry(index, delta.header().sectorOf(entry));
+        if (index >= cut.entries) {
+            delta.clearEntry(index);
+            delta.vacate(delta.header().sectorOf(entry));
+        }
         return {};
     }));
     VZ_TRY(auto freed, delta.commit());
@@ -467,9 +475,11 @@ Result<void> Image::dropIfZero(uint64_t index) {
     VZ_TRY(Place hidden, map_.below(level, index));
     if (hidden.present())
         return top().file().punch({place.sector() * sectorSize, clusterBytes_});
-    top().clearEntry(index, place.sector());
+    top().clearEntry(index);
     back.dismiss();
     thaw(index, Place());
+    // A request that found the cluster before is waited for before the place is used again.
+    top().vacate(place.sector());
     return {};
 }
 

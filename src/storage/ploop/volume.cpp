@@ -216,9 +216,11 @@ Result<void> Volume::certain() const {
                 " was changed, but the folder could not be flushed; open it again");
 }
 
-Result<std::string> Volume::makeDelta(uint64_t sectors, const Header& like, const std::string& owner) {
+Result<std::string> Volume::makeDelta(uint64_t sectors, const Delta& like, const std::string& owner) {
     std::string file = cat(stemOf(model_.deltas.front().file), ".", randomGuid());
-    VZ_TRY(Header header, makeHeader(sectors, like.clusterSectors, like.version));
+    // Only what never changes is read from the old top: others may be writing to it.
+    auto version = like.plain() ? Version::V2 : like.header().version;
+    VZ_TRY(Header header, makeHeader(sectors, like.header().clusterSectors, version));
     header.sectors = sectors; // a plain base may end inside of a cluster
     std::string path = pathOf(path_, file);
     VZ_CHECK(Delta::create(files_, path, header));
@@ -239,10 +241,7 @@ Result<Guid> Volume::snapshot(std::optional<Guid> wanted) {
                     mostLevels - 1);
     VZ_TRY(auto model, copy());
     auto* old = model.delta(model.top);
-    auto like = image_->top().header();
-    if (image_->top().plain())
-        like.version = Version::V2;
-    VZ_TRY(auto file, makeDelta(image_->bytes() / sectorSize, like, fileOf(*old)));
+    VZ_TRY(auto file, makeDelta(image_->bytes() / sectorSize, image_->top(), fileOf(*old)));
     old->guid = guid;
     model.shot(model.top)->guid = guid;
     model.sectors = image_->bytes() / sectorSize;
@@ -270,10 +269,7 @@ Result<void> Volume::switchTo(const Guid& guid) {
 
     VZ_TRY(auto model, copy());
     std::string old = fileOf(*model.delta(model.top));
-    auto like = state->top().header();
-    if (state->top().plain())
-        like.version = Version::V2;
-    VZ_TRY(auto file, makeDelta(state->bytes() / sectorSize, like, old));
+    VZ_TRY(auto file, makeDelta(state->bytes() / sectorSize, state->top(), old));
     model.remove(model.top);
     model.add({model.top, false, file}, {model.top, guid});
     model.sectors = state->bytes() / sectorSize;

@@ -86,7 +86,7 @@ private:
     Result<Descriptor> copy();
     Result<void> commit(Descriptor model);
     Result<void> certain() const;
-    Result<std::string> makeDelta(uint64_t sectors, const Header& like, const std::string& owner);
+    Result<std::string> makeDelta(uint64_t sectors, const Delta& like, const std::string& owner);
     Result<void> removeFile(const std::string& file);
     Result<void> removeLeaf(const Guid& guid);
     Result<void> removeTop();

@@ -76,30 +76,82 @@ private:
     std::string problem_;
 };
 
+/** Writers on a volume of their own, running from the start to finish(). */
+class Work {
+public:
+    explicit Work(bool direct) {
+        Volume::CreateOptions create;
+        create.sectors = writers * perWriter;
+        create.clusterSectors = cluster;
+        REQUIRE(Volume::create(hostFiles(), dir_ / "root.hds", create));
+        Volume::Options options;
+        options.access = Access::ReadWrite;
+        options.direct = direct;
+        auto opened = Volume::open(hostFiles(), dir_ / "DiskDescriptor.xml", options);
+        REQUIRE(opened);
+        volume_ = *std::move(opened);
+        for (size_t i = 0; i < writers; ++i)
+            work_.emplace_back(volume_->image(), i);
+        for (auto& writer : work_)
+            threads_.emplace_back([&] { writer.run(stop_); });
+    }
+    ~Work() { join(); }
+
+    Volume& volume() { return *volume_; }
+
+    /** Ends the writers and looks whether all is as it should be, also after opening the image again. */
+    void finish(const Result<void>& maintained) {
+        join();
+        if (!maintained)
+            FAIL(maintained.error().message());
+        test::Stamps expected;
+        for (auto& writer : work_) {
+            CHECK(writer.problem() == "");
+            expected.insert(expected.end(), writer.stamps().begin(), writer.stamps().end());
+        }
+        verify(volume_->image(), expected);
+        REQUIRE(volume_->close());
+        volume_.reset();
+        auto report = checkVolume(hostFiles(), dir_ / "DiskDescriptor.xml", {});
+        REQUIRE(report);
+        for (const auto& finding : report->findings)
+            UNSCOPED_INFO(finding.text);
+        CHECK(report->clean());
+        verify((*Volume::open(hostFiles(), dir_ / "DiskDescriptor.xml", {}))->image(), expected);
+        CHECK(file::list(dir_.path())->size() == 2);
+    }
+
+private:
+    void join() {
+        stop_ = true;
+        for (auto& thread : threads_)
+            thread.join();
+        threads_.clear();
+    }
+    static void verify(Image& image, const test::Stamps& expected) {
+        std::vector<std::byte> data(expected.size() * sectorSize);
+        REQUIRE(image.read(0, data.data(), data.size()));
+        test::Stamps stamps(expected.size());
+        for (size_t i = 0; i < stamps.size(); ++i)
+            std::memcpy(&stamps[i], data.data() + i * sectorSize, 8);
+        CHECK(test::same(stamps, expected));
+    }
+
+    test::TemporaryDir dir_;
+    std::unique_ptr<Volume> volume_;
+    std::atomic<bool> stop_ = false;
+    std::vector<Writer> work_;
+    std::vector<std::thread> threads_;
+};
+
+/** So many clusters that the table needs a second cluster, and data has to move. */
+constexpr uint64_t largeTable = 8300;
+
 } // namespace
 
 TEST_CASE("threads write while the image is snapshotted, merged, compacted and grown") {
-    bool direct = GENERATE(false, true);
-    test::TemporaryDir dir;
-    Volume::CreateOptions create;
-    create.sectors = writers * perWriter;
-    create.clusterSectors = cluster;
-    REQUIRE(Volume::create(hostFiles(), dir / "root.hds", create));
-    Volume::Options options;
-    options.access = Access::ReadWrite;
-    options.direct = direct;
-    auto opened = Volume::open(hostFiles(), dir / "DiskDescriptor.xml", options);
-    REQUIRE(opened);
-    auto& volume = **opened;
-
-    std::atomic<bool> stop = false;
-    std::vector<Writer> work;
-    for (size_t i = 0; i < writers; ++i)
-        work.emplace_back(volume.image(), i);
-    std::vector<std::thread> threads;
-    for (auto& writer : work)
-        threads.emplace_back([&] { writer.run(stop); });
-    Result<void> maintained;
+    Work work(GENERATE(false, true));
+    auto& volume = work.volume();
     auto maintain = [&]() -> Result<void> {
         for (int round = 0; round < 4; ++round) {
             VZ_TRY(auto first, volume.snapshot());
@@ -111,37 +163,22 @@ TEST_CASE("threads write while the image is snapshotted, merged, compacted and g
             VZ_CHECK(volume.remove(third));
             VZ_CHECK(volume.resize(volume.image().bytes() + volume.image().clusterBytes()));
         }
-        // The table needs another cluster: data is moved.
-        VZ_CHECK(volume.resize(8300ull * volume.image().clusterBytes()));
+        VZ_CHECK(volume.resize(largeTable * volume.image().clusterBytes()));
         return volume.compact();
     };
-    maintained = maintain();
-    stop = true;
-    for (auto& thread : threads)
-        thread.join();
-    if (!maintained)
-        FAIL(maintained.error().message());
-    test::Stamps expected;
-    for (auto& writer : work) {
-        CHECK(writer.problem() == "");
-        expected.insert(expected.end(), writer.stamps().begin(), writer.stamps().end());
+    work.finish(maintain());
+}
+
+TEST_CASE("threads write while the table grows over their data") {
+    for (int round = 0; round < 12; ++round) {
+        Work work(false);
+        auto& volume = work.volume();
+        auto maintain = [&]() -> Result<void> {
+            // Something for the table to run into, and places that become free below it.
+            while (volume.image().top().allocatedClusters() < 40)
+                std::this_thread::yield();
+            return volume.resize(largeTable * volume.image().clusterBytes());
+        };
+        work.finish(maintain());
     }
-    auto verify = [&](Image& image) {
-        std::vector<std::byte> data(expected.size() * sectorSize);
-        REQUIRE(image.read(0, data.data(), data.size()));
-        test::Stamps stamps(expected.size());
-        for (size_t i = 0; i < stamps.size(); ++i)
-            std::memcpy(&stamps[i], data.data() + i * sectorSize, 8);
-        CHECK(test::same(stamps, expected));
-    };
-    verify(volume.image());
-    REQUIRE(volume.close());
-    opened->reset();
-    auto report = checkVolume(hostFiles(), dir / "DiskDescriptor.xml", {});
-    REQUIRE(report);
-    for (const auto& finding : report->findings)
-        UNSCOPED_INFO(finding.text);
-    CHECK(report->clean());
-    verify((*Volume::open(hostFiles(), dir / "DiskDescriptor.xml", {}))->image());
-    CHECK(file::list(dir.path())->size() == 2);
 }
