@@ -101,13 +101,13 @@ Result<void> Image::relocate(size_t level, const std::vector<uint64_t>& indices,
                              const std::function<Result<uint64_t>(uint64_t)>& target) {
     auto& delta = *levels_[level];
     std::vector<uint64_t> frozen;
+    std::vector<Move> moves;
     Rollback back;
     back.add([&] {
         for (uint64_t index : frozen)
             thaw(index);
     });
     VZ_CHECK(freeze(indices, level, frozen));
-    std::vector<Move> moves;
     back.add([&] {
         for (const auto& move : moves)
             delta.abandon(move.to);

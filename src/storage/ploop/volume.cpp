@@ -255,7 +255,7 @@ Result<Guid> Volume::snapshot(std::optional<Guid> wanted) {
     return guid;
 }
 
-Result<void> Volume::switchTo(const Guid& guid) {
+Result<void> Volume::switchTo(Guid guid) {
     auto* shot = model_.shot(guid);
     if (!shot)
         return fail(ErrorCode::NoSnapshot, "there is no snapshot ", guid);
@@ -287,7 +287,7 @@ Result<void> Volume::removeFile(const std::string& file) {
     return files_.flushFolder(folderOf(file));
 }
 
-Result<void> Volume::remove(const Guid& guid, const Progress& progress) {
+Result<void> Volume::remove(Guid guid, const Progress& progress) {
     auto* shot = model_.shot(guid);
     if (!shot)
         return fail(ErrorCode::NoSnapshot, "there is no snapshot ", guid);
@@ -323,7 +323,7 @@ Result<void> Volume::finishPending(const Progress& progress) {
     return {};
 }
 
-Result<void> Volume::markTemporary(const Guid& guid) {
+Result<void> Volume::markTemporary(Guid guid) {
     if (model_.shot(guid)->mark == Descriptor::Mark::Temporary)
         return {};
     VZ_TRY(auto model, copy());
@@ -332,7 +332,7 @@ Result<void> Volume::markTemporary(const Guid& guid) {
     return certain();
 }
 
-Result<void> Volume::removeLeaf(const Guid& guid) {
+Result<void> Volume::removeLeaf(Guid guid) {
     if (model_.shot(guid)->parent == noGuid)
         return fail(ErrorCode::InvalidArg, "the base ", guid, " cannot be removed");
     std::string file = fileOf(*model_.delta(guid));
@@ -378,7 +378,7 @@ std::optional<size_t> Volume::levelOf(const Guid& guid) {
     return std::nullopt;
 }
 
-Result<void> Volume::merge(const Guid& guid, const Progress& progress) {
+Result<void> Volume::merge(Guid guid, const Progress& progress) {
     auto* shot = model_.shot(guid);
     if (!shot)
         return fail(ErrorCode::NoSnapshot, "there is no snapshot ", guid);
@@ -393,7 +393,7 @@ Result<void> Volume::merge(const Guid& guid, const Progress& progress) {
 
 /** The result is the parent's file with the child's GUID, so that the base keeps its name through all merges.
  */
-Result<void> Volume::mergeInto(const Guid& parent, const Guid& child, const Progress& progress) {
+Result<void> Volume::mergeInto(Guid parent, Guid child, const Progress& progress) {
     VZ_CHECK(markTemporary(parent));
     std::string upperFile = fileOf(*model_.delta(child));
     VZ_TRY(auto model, copy());

@@ -52,14 +52,14 @@ public:
     /** Freezes the present state under @p guid (or a random one) and goes on in a new delta. */
     Result<Guid> snapshot(std::optional<Guid> guid = {});
     /** Throws away what was written since the last snapshot and goes on from the state @p guid. */
-    Result<void> switchTo(const Guid& guid);
+    Result<void> switchTo(Guid guid);
     /**
      * Removes a snapshot; the states after it keep their content. One with several children stays, marked as
      * temporary, until one child is left. Removing the top goes back to its parent.
      */
-    Result<void> remove(const Guid& guid, const Progress& progress = {});
+    Result<void> remove(Guid guid, const Progress& progress = {});
     /** Merges the delta @p guid into its parent, which must have no other child. */
-    Result<void> merge(const Guid& guid, const Progress& progress = {});
+    Result<void> merge(Guid guid, const Progress& progress = {});
     /** Finishes removals that had to wait or were cut off. */
     Result<void> finishPending(const Progress& progress = {});
     /** The new size of the disk; smaller only without snapshots, and then what lies beyond is lost. */
@@ -88,10 +88,10 @@ private:
     Result<void> certain() const;
     Result<std::string> makeDelta(uint64_t sectors, const Delta& like, const std::string& owner);
     Result<void> removeFile(const std::string& file);
-    Result<void> removeLeaf(const Guid& guid);
+    Result<void> removeLeaf(Guid guid);
     Result<void> removeTop();
-    Result<void> markTemporary(const Guid& guid);
-    Result<void> mergeInto(const Guid& parent, const Guid& child, const Progress& progress);
+    Result<void> markTemporary(Guid guid);
+    Result<void> mergeInto(Guid parent, Guid child, const Progress& progress);
     std::optional<size_t> levelOf(const Guid& guid);
 
     FileSystem& files_;

@@ -182,3 +182,68 @@ TEST_CASE("threads write while the table grows over their data") {
         work.finish(maintain());
     }
 }
+
+TEST_CASE("what is only read stays the same while it is moved about and others flush") {
+    test::TemporaryDir dir;
+    constexpr uint64_t clusters = 96;
+    Volume::CreateOptions create;
+    create.sectors = clusters * cluster;
+    create.clusterSectors = cluster;
+    REQUIRE(Volume::create(hostFiles(), dir / "root.hds", create));
+    Volume::Options options;
+    options.access = Access::ReadWrite;
+    auto opened = Volume::open(hostFiles(), dir / "DiskDescriptor.xml", options);
+    REQUIRE(opened);
+    auto& volume = **opened;
+    auto& image = volume.image();
+    // Of each three clusters one is read, one is written and flushed, one comes and goes.
+    auto write = [&](uint64_t index, uint64_t stamp) {
+        auto data = test::stamped(stamp, cluster);
+        return image.write(index * image.clusterBytes(), data.data(), data.size());
+    };
+    for (uint64_t i = 0; i < clusters; ++i)
+        REQUIRE(write(i, i + 1));
+
+    std::atomic<bool> stop = false;
+    std::atomic<uint64_t> wrong = 0;
+    std::vector<std::thread> threads;
+    for (uint32_t seed = 0; seed < 3; ++seed) {
+        threads.emplace_back([&, seed] {
+            std::mt19937 random(seed);
+            std::vector<std::byte> data(image.clusterBytes());
+            while (!stop) {
+                uint64_t index = random() % (clusters / 3) * 3;
+                bool read = static_cast<bool>(image.read(index * data.size(), data.data(), data.size()));
+                wrong += !read || data != test::stamped(index + 1, cluster);
+            }
+        });
+    }
+    threads.emplace_back([&] {
+        for (uint64_t i = 0; !stop; ++i)
+            wrong += !write(i % (clusters / 3) * 3 + 1, i) || !image.flush();
+    });
+    auto maintain = [&]() -> Result<void> {
+        for (uint64_t round = 0; round < 10; ++round) {
+            for (uint64_t i = 2; i < clusters; i += 3) {
+                if ((i + round) % 2)
+                    VZ_CHECK(image.zero(i * image.clusterBytes(), image.clusterBytes()));
+            }
+            VZ_CHECK(volume.compact());
+            VZ_TRY(auto guid, volume.snapshot());
+            // Copied into the new top, and from there back by the merge.
+            for (uint64_t i = 0; i < clusters; i += 3)
+                VZ_CHECK(write(i, i + 1));
+            for (uint64_t i = 2; i < clusters; i += 3)
+                VZ_CHECK(write(i, 1000 + round));
+            VZ_CHECK(volume.remove(guid));
+        }
+        return {};
+    };
+    auto maintained = maintain();
+    stop = true;
+    for (auto& thread : threads)
+        thread.join();
+    if (!maintained)
+        FAIL(maintained.error().message());
+    CHECK(wrong == 0);
+}
