@@ -31,8 +31,10 @@ enum class ErrorCode : int {
     OperationInvalid = 55,  ///< not in this state
     ConfigUnsupported = 67, ///< not with this setting in the XML
     OperationTimeout = 68,
+    NoSnapshot = 72,
     InvalidStream = 73,
     ArgumentUnsupported = 74, ///< not with this flag or argument
+    StorageProbeFailed = 75,  ///< a file is not the image it should be, or a damaged one
     OperationAborted = 78,
     NoDomainMetadata = 80,
     Overflow = 82,
@@ -40,6 +42,7 @@ enum class ErrorCode : int {
     AgentUnresponsive = 86,
     ResourceBusy = 87,
     AccessDenied = 88,
+    StorageVolExist = 90,
     XmlInvalidSchema = 92,
     DeviceMissing = 99,
     NoHostname = 108,

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "storage/ploop/image.hpp"
+
+/** The partition table of a container's disk: a GPT with one partition, as OpenVZ makes it (UEFI 2.10,
+ * chapter 5). */
+namespace vz::ploop {
+
+/** The first partition of a disk, in bytes. */
+struct Partition {
+    uint64_t offset, length;
+};
+
+/** Writes a table with one partition that begins at the second cluster and ends before the last one. */
+Result<Partition> writeTable(Image& image);
+
+/** The first partition of a valid table, or nothing if the disk has no such table. */
+Result<std::optional<Partition>> readTable(Image& image);
+
+/**
+ * After the disk has grown: moves the second copy of the table to the new end and the end of the last
+ * partition with it. At any moment one of the copies is valid. Does nothing to a disk without a table.
+ */
+Result<void> growTable(Image& image);
+
+} // namespace vz::ploop
