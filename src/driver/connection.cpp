@@ -69,8 +69,17 @@ int connectClose(virConnectPtr conn) noexcept {
     return 0;
 }
 
-int connectSupportsFeature(virConnectPtr, int feature) noexcept {
-    return abi::globalFeature(feature);
+int connectSupportsFeature(virConnectPtr conn, int feature) noexcept {
+    if (auto supported = abi::globalFeature(feature))
+        return *supported;
+    // What is left is about migration, which is that of QEMU's driver.
+    return detail::guarded<int>([&]() -> Result<Passed<int>> {
+        VZ_TRY(auto* driver, activeDriver());
+        auto machines = MachineCall::begin(*driver, conn);
+        if (!machines)
+            return Passed<int>{0};
+        return forwardConnectAs<"connectSupportsFeature", int (*)(virConnectPtr, int)>(*machines, feature);
+    });
 }
 
 Result<const char*> connectGetType(const ConnectCall&) {

@@ -14,7 +14,8 @@ Driver::Driver(Settings settings, Inhibit inhibit)
     : settings_(std::move(settings)), paths_{settings_.configDir, settings_.runDir, settings_.libDir,
                                              settings_.logDir},
       inhibit_(std::move(inhibit)), store_(paths_.config),
-      idRanges_(cat(paths_.lib, "/id-ranges"), settings_.idRangeFirst, settings_.idRangeLast) {}
+      idRanges_(cat(paths_.lib, "/id-ranges"), settings_.idRangeFirst, settings_.idRangeLast),
+      machines_({.uri = "qemu:///system", .showForeign = settings_.showForeignMachines}) {}
 
 Driver::~Driver() {
     if (autostart_.joinable())
@@ -150,9 +151,20 @@ void Driver::countActive(int change) {
         inhibit_(active_ > 0);
 }
 
+std::string Driver::machineType() const {
+    return "qemu";
+}
+
+Result<Names::Claim> Driver::claimNames(const std::string& name, const std::string& uuid) {
+    return names_.claim(name, uuid, std::chrono::seconds(settings_.jobTimeoutSeconds));
+}
+
 void Driver::connected(virConnectPtr conn) {
-    std::lock_guard lock(connectionsLock_);
-    connections_.insert(conn);
+    {
+        std::lock_guard lock(connectionsLock_);
+        connections_.insert(conn);
+    }
+    machines_.ensureOwn(conn);
 }
 
 bool Driver::isConnected(virConnectPtr conn) const {
@@ -165,6 +177,7 @@ void Driver::disconnected(virConnectPtr conn) {
         std::lock_guard lock(connectionsLock_);
         connections_.erase(conn);
     }
+    machines_.disconnected(conn);
     for (auto& domain : registry_.all()) {
         if (domain->autodestroyOwner() == conn)
             autodestroy(domain);

@@ -6,11 +6,13 @@
 #include "ct/id_ranges.hpp"
 #include "domain/store.hpp"
 #include "driver/capabilities.hpp"
+#include "driver/names.hpp"
 #include "driver/registry.hpp"
 #include "driver/settings.hpp"
 #include "driver/worker.hpp"
 #include "libvirt/domain_xml.hpp"
 #include "libvirt/objects.hpp"
+#include "vm/machines.hpp"
 
 #include <functional>
 #include <memory>
@@ -48,6 +50,11 @@ public:
     ct::IdRanges& idRanges() { return idRanges_; }
     Reactor& reactor() { return *reactor_; }
     Worker& worker() { return worker_; }
+    vm::Machines& machines() { return machines_; }
+    /** What types 'vz' and 'parallels' are for QEMU's driver: "kvm" or "qemu". */
+    std::string machineType() const;
+    /** See Names::claim(); waits as long as the settings say. */
+    Result<Names::Claim> claimNames(const std::string& name, const std::string& uuid);
 
     /** A domain became active (+1) or inactive (-1): keeps a `libvirtd --timeout` alive while any is. */
     void countActive(int change);
@@ -83,6 +90,8 @@ private:
     std::mutex activeLock_;
     int active_ = 0;
     Registry registry_;
+    Names names_;
+    vm::Machines machines_;
     std::thread autostart_;
     // Last: their tasks use everything above.
     Worker worker_;

@@ -126,6 +126,11 @@ public:
         params.release(&record->params, &record->nparams);
         list_[count_++] = record;
     }
+    /** Takes a record of QEMU's driver, with our handle in it. */
+    void add(virDomainStatsRecordPtr record, virDomainPtr handle) {
+        abi::DomainHandle(std::exchange(record->dom, handle));
+        list_[count_++] = record;
+    }
     int count() const { return count_; }
     virDomainStatsRecordPtr* release() { return std::exchange(list_, nullptr); }
 
@@ -134,17 +139,31 @@ private:
     int count_ = 0;
 };
 
-Result<std::vector<DomainRef>> asked(const ConnectCall& call, virDomainPtr* handles, unsigned int count,
-                                     unsigned int flags) {
-    std::vector<DomainRef> domains;
-    if (handles && count) {
-        for (unsigned int i = 0; i < count; ++i) {
-            VZ_TRY(auto domain, findDomain(call.driver, handles[i]));
-            domains.push_back(std::move(domain));
+/** What the statistics are wanted of. */
+struct Asked {
+    std::vector<DomainRef> containers;
+    std::vector<MachineCall> machines; ///< those asked for by handle
+    bool all;                          ///< of everything there is
+};
+
+Result<Asked> asked(const ConnectCall& call, virDomainPtr* handles, unsigned int count) {
+    Asked result{.all = !handles || !count};
+    if (result.all)
+        result.containers = call.driver.registry().all();
+    for (unsigned int i = 0; !result.all && i < count; ++i) {
+        VZ_TRY(auto container, findContainer(call.driver, handles[i]));
+        if (container) {
+            result.containers.push_back(std::move(container));
+            continue;
         }
-    } else {
-        domains = call.driver.registry().all();
+        VZ_TRY(auto machine, MachineCall::begin(call.driver, handles[i]));
+        result.machines.push_back(std::move(machine));
     }
+    return result;
+}
+
+/** Leaves those containers that @p flags and access control let through. */
+void filter(const ConnectCall& call, std::vector<DomainRef>& domains, unsigned int flags) {
     std::erase_if(domains, [&](auto& domain) {
         bool active = domain->active(), persistent = domain->persistent();
         int state = domain->state().first;
@@ -165,7 +184,47 @@ Result<std::vector<DomainRef>> asked(const ConnectCall& call, virDomainPtr* hand
                ((flags & allStates) && !(flags & stateFlag)) ||
                !abi::mayAccessDomain(call.conn, domain->config().def().get(), "read");
     });
-    return domains;
+}
+
+struct FreeRecords {
+    void operator()(virDomainStatsRecordPtr* list) const { ::virDomainStatsRecordListFree(list); }
+};
+/** A list as QEMU's driver gives it; null at its end. */
+using RecordList = std::unique_ptr<virDomainStatsRecordPtr, FreeRecords>;
+
+struct MachineRecords {
+    RecordList list;
+    int count = 0;
+};
+
+/** Of all machines, or of those in @p handles. */
+Result<MachineRecords> machineRecords(const MachineCall& machines, std::vector<virDomainPtr> handles,
+                                      unsigned int stats, unsigned int flags) {
+    using AllDomainStats = int (*)(virConnectPtr, virDomainPtr*, unsigned int, unsigned int,
+                                   virDomainStatsRecordPtr**, unsigned int);
+    virDomainStatsRecordPtr* list = nullptr;
+    handles.push_back(nullptr);
+    bool all = handles.size() == 1;
+    VZ_TRY(auto passed, (forwardConnectAs<"connectGetAllDomainStats", AllDomainStats>(
+                            machines, all ? nullptr : handles.data(),
+                            static_cast<unsigned int>(handles.size() - 1), stats, &list, flags)));
+    if (passed.value < 0)
+        return abi::lastError("the statistics of the virtual machines cannot be read");
+    return MachineRecords{RecordList(list), passed.value};
+}
+
+Result<MachineRecords> machineRecords(const ConnectCall& call, const Asked& asked, unsigned int stats,
+                                      unsigned int flags) {
+    if (!asked.all) {
+        std::vector<virDomainPtr> handles;
+        for (const auto& machine : asked.machines)
+            handles.push_back(machine.domain.get());
+        return handles.empty() ? MachineRecords()
+                               : machineRecords(asked.machines.front(), std::move(handles), stats, flags);
+    }
+    auto machines = MachineCall::begin(call.driver, call.conn);
+    // Containers have statistics without QEMU's driver, too.
+    return machines ? machineRecords(*machines, {}, stats, flags) : MachineRecords();
 }
 
 } // namespace
@@ -173,17 +232,29 @@ Result<std::vector<DomainRef>> asked(const ConnectCall& call, virDomainPtr* hand
 Result<int> getAllDomainStats(const ConnectCall& call, virDomainPtr* domains, unsigned int count,
                               unsigned int stats, virDomainStatsRecordPtr** records, unsigned int flags) {
     VZ_CHECK(allowFlags(flags, allStatsFlags, "virConnectGetAllDomainStats"));
-    if ((flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS) && (stats & ~supportedStats))
+    VZ_TRY(auto guests, asked(call, domains, count));
+    VZ_TRY(auto machines, machineRecords(call, guests, stats, flags));
+    bool ofContainers = !guests.all && guests.machines.empty();
+    if ((flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS) && (stats & ~supportedStats) &&
+        (ofContainers || !machines.list))
         return fail(ErrorCode::ArgumentUnsupported, "statistics groups ", stats & ~supportedStats,
                     " are not supported for containers");
     unsigned int wanted = stats ? stats : supportedStats;
-    VZ_TRY(auto list, asked(call, domains, count, flags));
-    Records out(list.size());
-    for (auto& domain : list) {
+    filter(call, guests.containers, flags);
+    Records out(guests.containers.size() + static_cast<size_t>(machines.count));
+    for (auto& domain : guests.containers) {
         TypedParams params;
         addAll(params, *domain, wanted);
         VZ_TRY(auto handle, domainHandle(call.conn, *domain));
         out.add(handle, params);
+    }
+    for (int i = 0; i < machines.count; ++i) {
+        auto& record = machines.list.get()[i];
+        if (guests.all && !call.driver.machines().visible(record->dom))
+            continue;
+        VZ_TRY(auto* handle, outerHandle(call.conn, record->dom));
+        out.add(record, handle);
+        record = nullptr;
     }
     int made = out.count();
     *records = out.release();

@@ -44,9 +44,9 @@ int findIdOffset(virConnectPtr conn) {
 
 } // namespace
 
-int globalFeature(int feature) noexcept {
+std::optional<int> globalFeature(int feature) noexcept {
     int supported = 0;
-    return priv::virDriverFeatureIsGlobal(feature, &supported) ? supported : 0;
+    return priv::virDriverFeatureIsGlobal(feature, &supported) ? std::optional(supported) : std::nullopt;
 }
 
 void setDomainId(virDomainPtr domain, int id) noexcept {

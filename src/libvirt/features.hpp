@@ -3,11 +3,13 @@
 
 #include <libvirt/libvirt.h>
 
+#include <optional>
+
 namespace vz::abi {
 
 /** Whether libvirt as a whole has an internal feature (virDriverFeature): what connectSupportsFeature answers
- * for features that do not depend on the driver. 1 or 0. */
-int globalFeature(int feature) noexcept;
+ * for features that do not depend on the driver, 1 or 0. Nothing for one that does. */
+std::optional<int> globalFeature(int feature) noexcept;
 
 /**
  * Brings a client's handle up to date after its domain was started or stopped, as stock drivers do: the

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "base/xml.hpp"
+#include "driver/machine_methods.hpp"
+#include "vm/machines.hpp"
+
+#include <cstdlib>
+
+namespace vz::driver {
+
+namespace {
+
+/** The present definition of the machine that a domain document is about; empty if there is none. */
+std::string presentDefinition(const MachineCall& call, const char* xml) {
+    auto definition = [](virDomainPtr machine) {
+        char* text = ::virDomainGetXMLDesc(machine, VIR_DOMAIN_XML_INACTIVE);
+        std::string copy = text ? text : "";
+        std::free(text);
+        return copy;
+    };
+    if (!xml)
+        return definition(call.domain.get());
+    auto wanted = xml::parse(xml);
+    if (!wanted)
+        return {};
+    auto* root = xml::root(*wanted);
+    auto machine = vm::Machines::find(*call.inner, xml::text(xml::child(root, "name")),
+                                      xml::text(xml::child(root, "uuid")));
+    return machine && *machine ? definition(machine->get()) : std::string();
+}
+
+/** The format of the disk with this source in a definition; empty if there is none. */
+std::string formatIn(const std::string& definition, const std::string& source) {
+    if (definition.empty())
+        return {};
+    auto document = xml::parse(definition);
+    if (!document)
+        return {};
+    for (auto* disk : xml::children(xml::child(xml::root(*document), "devices"), "disk")) {
+        if (xml::attribute(xml::child(disk, "source"), "file") == source)
+            return xml::attribute(xml::child(disk, "driver"), "type");
+    }
+    return {};
+}
+
+} // namespace
+
+vm::InwardFacts inwardFacts(const MachineCall& call, const char* xml) {
+    return {.innerType = call.driver.machineType(), .knownFormat = [&call, xml](const std::string& source) {
+                return formatIn(presentDefinition(call, xml), source);
+            }};
+}
+
+Result<Passed<char*>> xmlOutward(Result<Passed<char*>>&& answer) {
+    VZ_TRY(auto passed, std::move(answer));
+    if (!passed.value)
+        return passed;
+    std::string text = vm::toOuter(passed.value);
+    std::free(passed.value);
+    return Passed<char*>{::strdup(text.c_str())};
+}
+
+Result<Passed<char*>> getMachineXml(const MachineCall& call, unsigned int flags) {
+    return xmlOutward(forwardDomain<"domainGetXMLDesc", &virDomainGetXMLDesc>(call, flags));
+}
+
+Result<Passed<int>> attachToMachine(const MachineCall& call, const char* xml) {
+    VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call, nullptr)));
+    return forwardDomain<"domainAttachDevice", &virDomainAttachDevice>(call, device.c_str());
+}
+
+Result<Passed<int>> attachToMachineFlags(const MachineCall& call, const char* xml, unsigned int flags) {
+    VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call, nullptr)));
+    return forwardDomain<"domainAttachDeviceFlags", &virDomainAttachDeviceFlags>(call, device.c_str(), flags);
+}
+
+Result<Passed<int>> updateMachineDevice(const MachineCall& call, const char* xml, unsigned int flags) {
+    VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call, nullptr)));
+    return forwardDomain<"domainUpdateDeviceFlags", &virDomainUpdateDeviceFlags>(call, device.c_str(), flags);
+}
+
+Result<Passed<virDomainSnapshotPtr>> createSnapshot(const MachineCall& call, const char* xml,
+                                                    unsigned int flags) {
+    VZ_TRY(auto inner, vm::embeddedToInner(xml, inwardFacts(call, nullptr)));
+    return forwardDomain<"domainSnapshotCreateXML", &virDomainSnapshotCreateXML>(call, inner.c_str(), flags);
+}
+
+Result<Passed<char*>> getSnapshotXml(const MachineCall& call, virDomainSnapshotPtr snapshot,
+                                     unsigned int flags) {
+    VZ_TRY(auto inner, innerOf(call, snapshot));
+    return xmlOutward(forward<"domainSnapshotGetXMLDesc", decltype(&virDomainSnapshotGetXMLDesc)>(
+        call, inner.get(), flags));
+}
+
+Result<Passed<virDomainCheckpointPtr>> createCheckpoint(const MachineCall& call, const char* xml,
+                                                        unsigned int flags) {
+    VZ_TRY(auto inner, vm::embeddedToInner(xml, inwardFacts(call, nullptr)));
+    return forwardDomain<"domainCheckpointCreateXML", &virDomainCheckpointCreateXML>(call, inner.c_str(),
+                                                                                     flags);
+}
+
+Result<Passed<char*>> getCheckpointXml(const MachineCall& call, virDomainCheckpointPtr checkpoint,
+                                       unsigned int flags) {
+    VZ_TRY(auto inner, innerOf(call, checkpoint));
+    return xmlOutward(forward<"domainCheckpointGetXMLDesc", decltype(&virDomainCheckpointGetXMLDesc)>(
+        call, inner.get(), flags));
+}
+
+Result<Passed<char*>> xmlFromNative(const ConnectCall& call, const char* format, const char* native,
+                                    unsigned int flags) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    return xmlOutward(forwardConnect<"connectDomainXMLFromNative", &virConnectDomainXMLFromNative>(
+        machines, format, native, flags));
+}
+
+Result<Passed<char*>> xmlToNative(const ConnectCall& call, const char* format, const char* xml,
+                                  unsigned int flags) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    VZ_TRY(auto wanted, vm::domainToInner(xml, inwardFacts(machines, xml)));
+    return forwardConnect<"connectDomainXMLToNative", &virConnectDomainXMLToNative>(
+        machines, format, wanted.xml.c_str(), flags);
+}
+
+} // namespace vz::driver
