@@ -2,6 +2,7 @@
 #include "base/xml.hpp"
 #include "libvirt/objects.hpp"
 #include "vm/disk_format.hpp"
+#include "vm/ids.hpp"
 #include "vm/xml.hpp"
 
 namespace vz::vm {
@@ -132,14 +133,23 @@ Result<void> refuseContainerElements(xmlNode* domain) {
     return {};
 }
 
+/** The id of a client's dump as the inner driver gave it. A document to define has none. */
+void restoreId(xmlNode* domain) {
+    auto id = parseNumber<int>(xml::attribute(domain, "id"));
+    if (id && isMachineId(*id))
+        xml::setAttribute(domain, "id", cat(innerId(*id)));
+}
+
 /** All that a domain and one inside another document have in common. Returns the client's type. */
 Result<std::string> translate(xmlNode* domain, const InwardFacts& facts) {
     VZ_TRY(auto type, outerType(domain));
     VZ_CHECK(refuseContainerElements(domain));
     for (auto* disk : xml::children(xml::child(domain, "devices"), "disk"))
         VZ_CHECK(completeDisk(disk, facts));
-    if (isOuterType(xml::attribute(domain, "type")))
+    if (isOuterType(xml::attribute(domain, "type"))) {
         xml::setAttribute(domain, "type", facts.innerType);
+        restoreId(domain);
+    }
     mark(domain, type);
     return type;
 }

@@ -9,15 +9,15 @@ constexpr std::string_view blanks = " \t\r\n";
 
 /** Where a tag that goes on at @p at ends: the offset of its '>'. An attribute's value may hold one too. */
 size_t tagEnd(std::string_view text, size_t at) {
+    char quote = 0;
     for (; at < text.size(); ++at) {
         char c = text[at];
-        if (c == '>')
+        if (quote)
+            quote = c == quote ? 0 : quote;
+        else if (c == '>')
             return at;
-        if (c != '"' && c != '\'')
-            continue;
-        at = text.find(c, at + 1);
-        if (at == text.npos)
-            break;
+        else if (c == '"' || c == '\'')
+            quote = c;
     }
     return text.npos;
 }
