@@ -9,30 +9,22 @@ namespace vz::driver {
 
 namespace {
 
-/** The present definition of the machine that a domain document is about; empty if there is none. */
-std::string presentDefinition(const MachineCall& call, const char* xml) {
-    auto definition = [](virDomainPtr machine) {
-        char* text = ::virDomainGetXMLDesc(machine, VIR_DOMAIN_XML_INACTIVE);
-        std::string copy = text ? text : "";
-        std::free(text);
-        return copy;
-    };
-    if (!xml)
-        return definition(call.domain.get());
+/** The machine that a domain document is about; may be null. */
+abi::DomainHandle machineOf(const MachineCall& call, const char* xml) {
     auto wanted = xml::parse(xml);
     if (!wanted)
-        return {};
+        return nullptr;
     auto* root = xml::root(*wanted);
     auto machine = vm::Machines::find(*call.inner, xml::text(xml::child(root, "name")),
                                       xml::text(xml::child(root, "uuid")));
-    return machine && *machine ? definition(machine->get()) : std::string();
+    return machine ? *std::move(machine) : nullptr;
 }
 
-/** The format of the disk with this source in a definition; empty if there is none. */
-std::string formatIn(const std::string& definition, const std::string& source) {
-    if (definition.empty())
-        return {};
-    auto document = xml::parse(definition);
+/** The format of the disk with this source in one of the machine's definitions; empty if it has none. */
+std::string formatIn(virDomainPtr machine, unsigned int flags, const std::string& source) {
+    char* text = ::virDomainGetXMLDesc(machine, flags);
+    auto document = xml::parse(text ? text : "");
+    std::free(text);
     if (!document)
         return {};
     for (auto* disk : xml::children(xml::child(xml::root(*document), "devices"), "disk")) {
@@ -42,11 +34,16 @@ std::string formatIn(const std::string& definition, const std::string& source) {
     return {};
 }
 
+std::string knownFormat(virDomainPtr machine, const std::string& source) {
+    auto defined = machine ? formatIn(machine, VIR_DOMAIN_XML_INACTIVE, source) : std::string();
+    return defined.empty() && machine ? formatIn(machine, 0, source) : defined;
+}
+
 } // namespace
 
 vm::InwardFacts inwardFacts(const MachineCall& call, const char* xml) {
     return {.innerType = call.driver.machineType(), .knownFormat = [&call, xml](const std::string& source) {
-                return formatIn(presentDefinition(call, xml), source);
+                return knownFormat(xml ? machineOf(call, xml).get() : call.domain.get(), source);
             }};
 }
 
