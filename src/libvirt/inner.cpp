@@ -76,6 +76,20 @@ Result<NodeDeviceHandle> InnerConnection::nodeDevice(const char* name) const {
     return device;
 }
 
+AsDaemon::AsDaemon() : before_(priv::virIdentityGetCurrent()) {
+    // One for all threads; nothing changes it. If libvirt cannot make it, the call stays the client's.
+    static void* const daemon = priv::virIdentityGetSystem();
+    if (daemon)
+        priv::virIdentitySetCurrent(daemon);
+}
+
+AsDaemon::~AsDaemon() {
+    if (before_)
+        priv::virIdentityRestoreHelper(&before_);
+    else
+        priv::virIdentitySetCurrent(nullptr);
+}
+
 Result<virDomainSnapshotPtr> makeSnapshot(virDomainPtr domain, const char* name) {
     if (auto* snapshot = priv::virGetDomainSnapshot(domain, name))
         return snapshot;

@@ -53,6 +53,21 @@ private:
     void* const* table_;
 };
 
+/**
+ * While it lives, this thread's calls are the daemon's own and not its client's: for what the driver must
+ * know itself, whatever the client may see. Ends in the thread that it began in.
+ */
+class AsDaemon {
+public:
+    AsDaemon();
+    ~AsDaemon();
+    AsDaemon(const AsDaemon&) = delete;
+    AsDaemon& operator=(const AsDaemon&) = delete;
+
+private:
+    void* before_;
+};
+
 /** New reference to a snapshot or checkpoint object of @p domain; the object keeps the domain object. */
 Result<virDomainSnapshotPtr> makeSnapshot(virDomainPtr domain, const char* name);
 Result<virDomainCheckpointPtr> makeCheckpoint(virDomainPtr domain, const char* name);

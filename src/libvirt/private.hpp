@@ -123,6 +123,14 @@ int virAccessManagerCheckDomain(void* manager, const char* driver, const void* d
 int virAccessPermConnectTypeFromString(const char* name);
 int virAccessPermDomainTypeFromString(const char* name);
 
+// Identities are reference-counted: a getter gives a reference, the helper takes one.
+void* virIdentityGetCurrent();
+void* virIdentityGetSystem();
+int virIdentitySetCurrent(void* identity);
+void virIdentityRestoreHelper(void** identity);
+void* virIdentityNew();             // for the tests
+int virIdentityIsCurrentElevated(); // for the tests
+
 int virCapabilitiesGetNodeInfo(virNodeInfoPtr info);
 int virHostCPUGetMap(unsigned char** map, unsigned* online, unsigned flags);
 int virHostCPUGetStats(int cpu, virNodeCPUStatsPtr params, int* count, unsigned flags);

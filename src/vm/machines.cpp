@@ -96,6 +96,7 @@ bool Machines::ensureOwn(virConnectPtr outer) {
     }
     if (found && found->alive())
         return false;
+    abi::AsDaemon asDaemon;
     auto opened = open(outer);
     std::lock_guard lock(mutex_);
     if (own_ != found)
@@ -117,6 +118,7 @@ void Machines::disconnected(virConnectPtr outer) {
 
 Result<abi::DomainHandle> Machines::find(const abi::InnerConnection& inner, const std::string& name,
                                          const std::string& uuid) {
+    abi::AsDaemon asDaemon; // a name is taken, whether the client may see by whom or not
     // Looking one up that is not there would leave an error in the daemon's log.
     VZ_TRY(auto machines, listAll(inner, 0));
     auto named = std::ranges::find_if(
@@ -134,6 +136,7 @@ Result<std::vector<abi::DomainHandle>> Machines::list(const abi::InnerConnection
 }
 
 std::optional<Machines::Known> Machines::ask(virDomainPtr machine) {
+    abi::AsDaemon asDaemon;
     char* xml = ::virDomainGetXMLDesc(machine, 0);
     if (!xml) {
         ::virResetLastError();
