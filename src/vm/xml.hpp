@@ -46,7 +46,8 @@ std::string osType(const std::string& xml);
  * A domain document on its way in. Takes types 'vz' and 'parallels', and 'kvm' and 'qemu' only if the
  * document is marked, as one that comes from another host's driver is; that keeps its inner type. Adds what
  * is missing of mark, UUID and formats of disk files (disk_format.hpp), and changes nothing else: comments,
- * blanks and elements of others stay. An id that toOuter() made becomes the inner one.
+ * blanks and elements of others stay; only a <metadata> behind <memory> moves in front of it, where libvirt
+ * prints it. An id that toOuter() made becomes the inner one.
  *
  * Errors: XmlError, also for a malformed UUID and for a document type; ConfigUnsupported for other types, for
  * an element of our namespaces that only containers have, and for disk images that cannot be used (ploop).

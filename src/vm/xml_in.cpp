@@ -42,12 +42,24 @@ std::string markOf(xmlNode* domain) {
     return {};
 }
 
-/** A new <metadata>, in front of what else the domain has. */
-xmlNode* addMetadata(xmlNode* domain) {
-    auto* added = xml::addChild(domain, "metadata");
-    if (domain->children != added)
-        xmlAddPrevSibling(domain->children, added);
-    return added;
+bool isBehindMemory(const xmlNode* element) {
+    for (auto* before = element->prev; before; before = before->prev) {
+        if (before->type == XML_ELEMENT_NODE && xml::name(before) == "memory")
+            return true;
+    }
+    return false;
+}
+
+/** The domain's <metadata>, made if there is none, and where toOuter() finds it without libvirt in between.
+ */
+xmlNode* ownMetadata(xmlNode* domain) {
+    auto* found = xml::child(domain, "metadata");
+    if (found && !isBehindMemory(found))
+        return found;
+    auto* moved = found ? found : xml::addChild(domain, "metadata");
+    if (domain->children != moved)
+        xmlAddPrevSibling(domain->children, moved);
+    return moved;
 }
 
 /** Marks the domain, whatever it was marked with. libvirt keeps one element of each namespace, the first. */
@@ -58,8 +70,7 @@ void mark(xmlNode* domain, const std::string& type) {
                 xml::remove(element);
         }
     }
-    auto* metadata = xml::child(domain, "metadata");
-    auto* added = xml::addChild(metadata ? metadata : addMetadata(domain), "vm");
+    auto* added = xml::addChild(ownMetadata(domain), "vm");
     const std::string uri(kMarkUri);
     // Its own declaration, even where the document has one around it: the way out looks for it there.
     xmlSetNs(added, xmlNewNs(added, reinterpret_cast<const xmlChar*>(uri.c_str()),

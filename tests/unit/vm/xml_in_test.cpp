@@ -44,6 +44,14 @@ TEST_CASE("the mark joins the metadata that are there") {
     CHECK(contains(inner(machine("<metadata/>")).xml, cat("<metadata>", mark("vz"), "</metadata>")));
 }
 
+TEST_CASE("metadata behind <memory> come in front of it, where libvirt prints them") {
+    auto made = inner(
+        "<domain type='vz'><name>m</name><memory/><metadata>\n  <a:b xmlns:a='urn:a'/></metadata></domain>");
+    CHECK(contains(made.xml, "<domain type=\"qemu\"><metadata>\n  <a:b xmlns:a=\"urn:a\"/>" + mark("vz") +
+                                 "</metadata><name>m</name>"));
+    CHECK(vm::markedType(made.xml) == "vz");
+}
+
 TEST_CASE("every mark that is there is replaced") {
     std::string prefixes = "<m:vm xmlns:m='urn:libvirt-vz:vm:1.0' type='parallels'/>"
                            "<vm xmlns='urn:libvirt-vz:vm:1.0'>text</vm>"
