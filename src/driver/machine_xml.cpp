@@ -23,9 +23,9 @@ std::string presentDefinition(const MachineCall& call, const char* xml) {
     if (!wanted)
         return {};
     auto* root = xml::root(*wanted);
-    auto machine = vm::Machines::find(*call.inner, xml::text(xml::child(root, "name")),
-                                      xml::text(xml::child(root, "uuid")));
-    return machine && *machine ? definition(machine->get()) : std::string();
+    auto machines = vm::Machines::find(*call.inner, xml::text(xml::child(root, "name")),
+                                       xml::text(xml::child(root, "uuid")));
+    return machines && !(*machines).empty() ? definition((*machines).front().get()) : std::string();
 }
 
 /** The format of the disk with this source in a definition; empty if there is none. */
