@@ -177,7 +177,10 @@ void Driver::disconnected(virConnectPtr conn) {
         std::lock_guard lock(connectionsLock_);
         connections_.erase(conn);
     }
-    machines_.disconnected(conn);
+    // Like autodestroy(): QEMU's driver waits for the machines that end with a connection, and this is the
+    // thread that serves all clients.
+    if (auto inner = machines_.disconnected(conn))
+        autodestroyer_.post([inner]() mutable { inner.reset(); });
     for (auto& domain : registry_.all()) {
         if (domain->autodestroyOwner() == conn)
             autodestroy(domain);

@@ -91,7 +91,8 @@ Result<Passed<virDomainPtr>> foundMachine(const ConnectCall& call, const std::st
                    : std::move(machines).takeError().within(cat("no container has a matching ", what));
     abi::DomainHandle machine(find(machines->inner->get()));
     if (!machine)
-        return ::virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? none() : abi::lastError("not found");
+        return ::virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? Result<Passed<virDomainPtr>>(none())
+                                                            : Passed<virDomainPtr>{nullptr};
     if (!call.driver.machines().visible(machine.get()))
         return none();
     VZ_TRY(auto* handle, outerHandle(call.conn, machine.get()));

@@ -15,6 +15,12 @@ Error taken(std::string_view name, std::string_view uuid, std::string_view kind)
                 kind);
 }
 
+Error taken(virDomainPtr machine, std::string_view kind) {
+    char uuid[VIR_UUID_STRING_BUFLEN] = "";
+    (void)::virDomainGetUUIDString(machine, uuid);
+    return taken(::virDomainGetName(machine), uuid, kind);
+}
+
 /** OperationFailed if a container, or a machine that clients do not see, has the name or UUID of @p wanted.
  * Machines that they do see are for QEMU's driver to compare. */
 Result<void> freeForMachine(const MachineCall& call, const vm::InnerDomain& wanted) {
@@ -23,10 +29,11 @@ Result<void> freeForMachine(const MachineCall& call, const vm::InnerDomain& want
         if (container)
             return taken(container->name(), container->uuid(), "container");
     }
-    VZ_TRY(auto machine, call.driver.machines().find(*call.inner, wanted.name, wanted.uuid));
-    if (machine && !call.driver.machines().visible(machine.get()))
-        return taken(::virDomainGetName(machine.get()), wanted.uuid,
-                     "virtual machine of QEMU's driver that was not made through this connection");
+    VZ_TRY(auto machines, vm::Machines::find(*call.inner, wanted.name, wanted.uuid));
+    for (auto& machine : machines) {
+        if (!call.driver.machines().visible(machine.get()))
+            return taken(machine.get(), "virtual machine of QEMU's driver that was not made by this one");
+    }
     return {};
 }
 
@@ -80,12 +87,10 @@ Result<void> freeOfMachines(const ConnectCall& call, const std::string& name, co
     auto inner = call.driver.machines().connection(call.conn);
     if (!inner)
         return {}; // containers do not depend on QEMU's driver
-    VZ_TRY(auto machine, call.driver.machines().find(**inner, name, uuid));
-    if (!machine)
+    VZ_TRY(auto machines, vm::Machines::find(**inner, name, uuid));
+    if (machines.empty())
         return {};
-    char text[VIR_UUID_STRING_BUFLEN] = "";
-    (void)::virDomainGetUUIDString(machine.get(), text);
-    return taken(::virDomainGetName(machine.get()), text, "virtual machine");
+    return taken(machines.front().get(), "virtual machine");
 }
 
 Result<Passed<int>> renameMachine(const MachineCall& call, const char* name, unsigned int flags) {

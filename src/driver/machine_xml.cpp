@@ -15,9 +15,9 @@ abi::DomainHandle machineOf(const MachineCall& call, const char* xml) {
     if (!wanted)
         return nullptr;
     auto* root = xml::root(*wanted);
-    auto machine = vm::Machines::find(*call.inner, xml::text(xml::child(root, "name")),
-                                      xml::text(xml::child(root, "uuid")));
-    return machine ? *std::move(machine) : nullptr;
+    auto machines = vm::Machines::find(*call.inner, xml::text(xml::child(root, "name")),
+                                       xml::text(xml::child(root, "uuid")));
+    return machines && !machines->empty() ? std::move(machines->front()) : nullptr;
 }
 
 /** The format of the disk with this source in one of the machine's definitions; empty if it has none. */

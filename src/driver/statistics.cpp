@@ -3,6 +3,8 @@
 #include "driver/methods.hpp"
 #include "driver/typed_params.hpp"
 
+#include <algorithm>
+
 namespace vz::driver {
 
 namespace {
@@ -156,8 +158,12 @@ Result<Asked> asked(const ConnectCall& call, virDomainPtr* handles, unsigned int
             result.containers.push_back(std::move(container));
             continue;
         }
-        VZ_TRY(auto machine, MachineCall::begin(call.driver, handles[i]));
-        result.machines.push_back(std::move(machine));
+        auto machine = MachineCall::begin(call.driver, handles[i]);
+        if (machine)
+            result.machines.push_back(*std::move(machine));
+        else if (machine.error().code() !=
+                 ErrorCode::NoDomain) // what is gone is left out, as by QEMU's driver
+            return std::move(machine).takeError();
     }
     return result;
 }
@@ -186,15 +192,33 @@ void filter(const ConnectCall& call, std::vector<DomainRef>& domains, unsigned i
     });
 }
 
-struct FreeRecords {
-    void operator()(virDomainStatsRecordPtr* list) const { ::virDomainStatsRecordListFree(list); }
-};
-/** A list as QEMU's driver gives it; null at its end. */
-using RecordList = std::unique_ptr<virDomainStatsRecordPtr, FreeRecords>;
+/** Records as QEMU's driver gives them, in a list with a null at its end. */
+class MachineRecords {
+public:
+    MachineRecords() = default;
+    MachineRecords(virDomainStatsRecordPtr* list, int count) : list_(list), count_(count) {}
+    MachineRecords(MachineRecords&& other) noexcept
+        : list_(std::exchange(other.list_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+    MachineRecords& operator=(MachineRecords&&) = delete;
+    ~MachineRecords() {
+        if (!list_)
+            return;
+        // libvirt frees up to the first null only: those that were taken out are no longer between the rest.
+        std::fill(std::remove(list_, list_ + count_, nullptr), list_ + count_, nullptr);
+        ::virDomainStatsRecordListFree(list_);
+    }
 
-struct MachineRecords {
-    RecordList list;
-    int count = 0;
+    /** There may be none of a driver that has machines. */
+    bool asked() const { return list_ != nullptr; }
+    /** True if libvirt's error of this thread tells why there are none. */
+    bool failed() const { return count_ < 0; }
+    int count() const { return count_; }
+    virDomainPtr domain(int index) const { return list_[index]->dom; }
+    virDomainStatsRecordPtr take(int index) { return std::exchange(list_[index], nullptr); }
+
+private:
+    virDomainStatsRecordPtr* list_ = nullptr;
+    int count_ = 0;
 };
 
 /** Of all machines, or of those in @p handles. */
@@ -208,9 +232,7 @@ Result<MachineRecords> machineRecords(const MachineCall& machines, std::vector<v
     VZ_TRY(auto passed, (forwardConnectAs<"connectGetAllDomainStats", AllDomainStats>(
                             machines, all ? nullptr : handles.data(),
                             static_cast<unsigned int>(handles.size() - 1), stats, &list, flags)));
-    if (passed.value < 0)
-        return abi::lastError("the statistics of the virtual machines cannot be read");
-    return MachineRecords{RecordList(list), passed.value};
+    return MachineRecords(list, passed.value);
 }
 
 Result<MachineRecords> machineRecords(const ConnectCall& call, const Asked& asked, unsigned int stats,
@@ -234,27 +256,27 @@ Result<int> getAllDomainStats(const ConnectCall& call, virDomainPtr* domains, un
     VZ_CHECK(allowFlags(flags, allStatsFlags, "virConnectGetAllDomainStats"));
     VZ_TRY(auto guests, asked(call, domains, count));
     VZ_TRY(auto machines, machineRecords(call, guests, stats, flags));
+    if (machines.failed())
+        return -1;
     bool ofContainers = !guests.all && guests.machines.empty();
     if ((flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS) && (stats & ~supportedStats) &&
-        (ofContainers || !machines.list))
+        (ofContainers || !machines.asked()))
         return fail(ErrorCode::ArgumentUnsupported, "statistics groups ", stats & ~supportedStats,
                     " are not supported for containers");
     unsigned int wanted = stats ? stats : supportedStats;
     filter(call, guests.containers, flags);
-    Records out(guests.containers.size() + static_cast<size_t>(machines.count));
+    Records out(guests.containers.size() + static_cast<size_t>(machines.count()));
     for (auto& domain : guests.containers) {
         TypedParams params;
         addAll(params, *domain, wanted);
         VZ_TRY(auto handle, domainHandle(call.conn, *domain));
         out.add(handle, params);
     }
-    for (int i = 0; i < machines.count; ++i) {
-        auto& record = machines.list.get()[i];
-        if (guests.all && !call.driver.machines().visible(record->dom))
+    for (int i = 0; i < machines.count(); ++i) {
+        if (guests.all && !call.driver.machines().visible(machines.domain(i)))
             continue;
-        VZ_TRY(auto* handle, outerHandle(call.conn, record->dom));
-        out.add(record, handle);
-        record = nullptr;
+        VZ_TRY(auto* handle, outerHandle(call.conn, machines.domain(i)));
+        out.add(machines.take(i), handle);
     }
     int made = out.count();
     *records = out.release();

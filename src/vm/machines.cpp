@@ -51,11 +51,14 @@ Result<std::shared_ptr<abi::InnerConnection>> Machines::open(virConnectPtr outer
         failure_.reset();
         return opened;
     }
+    auto error = std::move(opened).takeError().within("virtual machines are out of reach");
+    if (error.code() == ErrorCode::AccessDenied)
+        return error; // of this client, not of all
     // A driver that this daemon does not have does not come later; a daemon that is away may.
-    absent_ = opened.error().code() == ErrorCode::NoConnect && isLocal(settings_.uri);
+    absent_ = error.code() == ErrorCode::NoConnect && isLocal(settings_.uri);
     retry_ = std::chrono::steady_clock::now() + kRetryAfter;
-    failure_ = std::move(opened).takeError().within("virtual machines are out of reach");
-    return *failure_;
+    failure_ = error;
+    return error;
 }
 
 Result<std::shared_ptr<abi::InnerConnection>> Machines::connection(virConnectPtr outer) {
@@ -107,26 +110,21 @@ bool Machines::ensureOwn(virConnectPtr outer) {
     return own_ != nullptr;
 }
 
-void Machines::disconnected(virConnectPtr outer) {
-    std::shared_ptr<abi::InnerConnection> closing; // outlives the lock
+std::shared_ptr<abi::InnerConnection> Machines::disconnected(virConnectPtr outer) {
     std::lock_guard lock(mutex_);
-    if (auto at = connections_.find(outer); at != connections_.end()) {
-        closing = std::move(at->second);
-        connections_.erase(at);
-    }
+    auto found = connections_.extract(outer);
+    return found ? std::move(found.mapped()) : nullptr;
 }
 
-Result<abi::DomainHandle> Machines::find(const abi::InnerConnection& inner, const std::string& name,
-                                         const std::string& uuid) {
+Result<std::vector<abi::DomainHandle>> Machines::find(const abi::InnerConnection& inner,
+                                                      const std::string& name, const std::string& uuid) {
     abi::AsDaemon asDaemon; // a name is taken, whether the client may see by whom or not
     // Looking one up that is not there would leave an error in the daemon's log.
     VZ_TRY(auto machines, listAll(inner, 0));
-    auto named = std::ranges::find_if(
-        machines, [&](auto& machine) { return ::virDomainGetName(machine.get()) == name; });
-    auto found = named != machines.end() ? named : std::ranges::find_if(machines, [&](auto& machine) {
-        return uuidOf(machine.get()) == uuid;
-    });
-    return found == machines.end() ? abi::DomainHandle() : std::move(*found);
+    auto named = [&](auto& machine) { return ::virDomainGetName(machine.get()) == name; };
+    std::erase_if(machines, [&](auto& machine) { return !named(machine) && uuidOf(machine.get()) != uuid; });
+    std::ranges::partition(machines, named);
+    return machines;
 }
 
 Result<std::vector<abi::DomainHandle>> Machines::list(const abi::InnerConnection& inner, unsigned int flags) {

@@ -37,8 +37,11 @@ public:
      * ends as the client expects. Errors: NoSupport if there are none by the settings, else libvirt's own.
      */
     Result<std::shared_ptr<abi::InnerConnection>> connection(virConnectPtr outer);
-    /** The client connection @p outer is closing. */
-    void disconnected(virConnectPtr outer);
+    /**
+     * The client connection @p outer is closing. Returns the one that its calls were done on, or null. What
+     * libvirt binds to that (autodestroy) is ended where its last owner lets go of it, which may take long.
+     */
+    std::shared_ptr<abi::InnerConnection> disconnected(virConnectPtr outer);
 
     /** True if this daemon has no virtual machines and never will: none by the settings, or no such driver.
      */
@@ -50,9 +53,10 @@ public:
     /** Opens it if it is not open. True if it was opened now: what was known of machines may be outdated. */
     bool ensureOwn(virConnectPtr outer);
 
-    /** The machine of that name, or else of that UUID, seen by clients or not; null if there is none. */
-    static Result<abi::DomainHandle> find(const abi::InnerConnection& inner, const std::string& name,
-                                          const std::string& uuid);
+    /** The machines of that name and of that UUID, in this order, seen by clients or not: none, one or two.
+     */
+    static Result<std::vector<abi::DomainHandle>> find(const abi::InnerConnection& inner,
+                                                       const std::string& name, const std::string& uuid);
     /** The machines that clients see, by the list flags of virConnectListAllDomains. */
     Result<std::vector<abi::DomainHandle>> list(const abi::InnerConnection& inner, unsigned int flags);
 
