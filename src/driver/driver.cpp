@@ -7,6 +7,7 @@
 #include "ct/guest_facts.hpp"
 #include "ct/network.hpp"
 #include "driver/container_domain.hpp"
+#include "vm/ids.hpp"
 
 namespace vz::driver {
 
@@ -15,7 +16,10 @@ Driver::Driver(Settings settings, Inhibit inhibit)
                                              settings_.logDir},
       inhibit_(std::move(inhibit)), store_(paths_.config),
       idRanges_(cat(paths_.lib, "/id-ranges"), settings_.idRangeFirst, settings_.idRangeLast),
-      machines_({.uri = "qemu:///system", .showForeign = settings_.showForeignMachines}) {}
+      machines_({.uri = settings_.qemuUri, .showForeign = settings_.showForeignMachines}),
+      machineCapabilities_({.helper = settings_.kvmProbe, .wish = settings_.vmAccelerator}),
+      monitorEvents_({.shows = [this](virDomainPtr machine) { return machines_.visible(machine); },
+                      .outerId = vm::outerId}) {}
 
 Driver::~Driver() {
     if (autostart_.joinable())
@@ -151,10 +155,6 @@ void Driver::countActive(int change) {
         inhibit_(active_ > 0);
 }
 
-std::string Driver::machineType() const {
-    return "qemu";
-}
-
 Result<Names::Claim> Driver::claimNames(const std::string& name, const std::string& uuid) {
     return names_.claim(name, uuid, std::chrono::seconds(settings_.jobTimeoutSeconds));
 }
@@ -164,7 +164,35 @@ void Driver::connected(virConnectPtr conn) {
         std::lock_guard lock(connectionsLock_);
         connections_.insert(conn);
     }
-    machines_.ensureOwn(conn);
+    relayEvents(conn);
+}
+
+Result<std::shared_ptr<abi::InnerConnection>> Driver::machineConnection(virConnectPtr conn) {
+    VZ_TRY(auto inner, machines_.connection(conn));
+    relayEvents(conn); // if it came back, so does the driver's own
+    return inner;
+}
+
+/** Opens the driver's own connection to QEMU's driver if it has none, and listens to it. */
+void Driver::relayEvents(virConnectPtr conn) {
+    if (machines_.ownAlive())
+        return;
+    std::lock_guard lock(relayLock_);
+    if (!machines_.ensureOwn(conn))
+        return;
+    relay_.reset();
+    auto inner = machines_.own();
+    auto started =
+        inner ? abi::EventRelay::start(
+                    (*inner)->get(), *events_,
+                    {.relays = [this](virDomainPtr machine, int, int type,
+                                      int detail) { return machines_.noteEvent(machine, type, detail); },
+                     .outerId = vm::outerId})
+              : Result<std::unique_ptr<abi::EventRelay>>(std::move(inner).takeError());
+    if (started)
+        relay_ = *std::move(started);
+    else
+        log::error("events of virtual machines do not arrive: ", started.error().message());
 }
 
 bool Driver::isConnected(virConnectPtr conn) const {

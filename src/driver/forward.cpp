@@ -25,7 +25,7 @@ Result<MachineCall> MachineCall::begin(Driver& driver, virDomainPtr outer) {
     const char* name = ::virDomainGetName(outer);
     auto* conn = ::virDomainGetConnect(outer);
     VZ_TRY(auto text, abi::uuidText(uuid));
-    auto inner = driver.machines().connection(conn);
+    auto inner = driver.machineConnection(conn);
     if (!inner && driver.machines().absent())
         return fail(ErrorCode::NoDomain, "no domain with matching uuid '", text, "' (", name, ")");
     if (!inner)
@@ -38,7 +38,7 @@ Result<MachineCall> MachineCall::begin(Driver& driver, virDomainPtr outer) {
 }
 
 Result<MachineCall> MachineCall::begin(Driver& driver, virConnectPtr conn) {
-    VZ_TRY(auto inner, driver.machines().connection(conn));
+    VZ_TRY(auto inner, driver.machineConnection(conn));
     return MachineCall{driver, conn, std::move(inner)};
 }
 

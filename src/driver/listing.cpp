@@ -66,7 +66,7 @@ bool matches(const ContainerDomain& domain, unsigned int flags) {
 /** The virtual machines that the client sees. None if QEMU's driver cannot be reached: the containers are
  * there without it. */
 std::vector<abi::DomainHandle> machines(const ConnectCall& call, unsigned int flags) {
-    auto inner = call.driver.machines().connection(call.conn);
+    auto inner = call.driver.machineConnection(call.conn);
     if (!inner)
         return {};
     auto list = call.driver.machines().list(**inner, flags);

@@ -84,7 +84,7 @@ Result<Passed<virDomainPtr>> createXmlWithFiles(const ConnectCall& call, const c
 }
 
 Result<void> freeOfMachines(const ConnectCall& call, const std::string& name, const std::string& uuid) {
-    auto inner = call.driver.machines().connection(call.conn);
+    auto inner = call.driver.machineConnection(call.conn);
     if (!inner)
         return {}; // containers do not depend on QEMU's driver
     VZ_TRY(auto machines, vm::Machines::find(**inner, name, uuid));

@@ -5,6 +5,8 @@
 #include "vm/machines.hpp"
 #include "vm/xml.hpp"
 
+#include <libvirt/libvirt-qemu.h>
+
 #include <string>
 #include <utility>
 
@@ -62,8 +64,13 @@ Result<Passed<char*>> getMachineMetadata(const MachineCall& call, int type, cons
                                          unsigned int flags);
 
 // machine_xml.cpp
-/** For a document on its way in: @p xml is a domain's, or null if it is about the machine of @p call. */
-vm::InwardFacts inwardFacts(const MachineCall& call, const char* xml);
+/** For a document about the machine of @p call, which keeps its type. Both refer to their arguments. */
+vm::InwardFacts inwardFacts(const MachineCall& call);
+/** For the domain document @p xml of a machine that is made: of @p type, or if that is empty, of the one for
+ * which this host is best. */
+vm::InwardFacts inwardFacts(const MachineCall& call, const char* xml, const std::string& type = {});
+/** The type of a domain document; empty if it is none. */
+std::string typeOf(const std::string& xml);
 /** A text that QEMU's driver has given, as the client gets it. */
 Result<Passed<char*>> xmlOutward(Result<Passed<char*>>&& answer);
 Result<Passed<char*>> getMachineXml(const MachineCall& call, unsigned int flags);
@@ -82,6 +89,13 @@ Result<Passed<char*>> xmlFromNative(const ConnectCall& call, const char* format,
                                     unsigned int flags);
 Result<Passed<char*>> xmlToNative(const ConnectCall& call, const char* format, const char* xml,
                                   unsigned int flags);
+
+// machine_events.cpp: what QEMU's monitor tells. Containers have none: a client that asks for theirs is
+// refused.
+Result<Passed<int>> monitorEventRegister(const ConnectCall& call, virDomainPtr domain, const char* event,
+                                         virConnectDomainQemuMonitorEventCallback callback, void* opaque,
+                                         virFreeCallback freeOpaque, unsigned int flags);
+Result<Passed<int>> monitorEventDeregister(const ConnectCall& call, int callbackId);
 
 // machine_saved.cpp
 Result<Passed<int>> saveMachineFlags(const MachineCall& call, const char* to, const char* xml,

@@ -12,7 +12,7 @@ namespace {
 Result<std::string> toInner(const MachineCall& call, const char* xml) {
     if (!xml)
         return std::string();
-    VZ_TRY(auto inner, vm::domainToInner(xml, inwardFacts(call, nullptr)));
+    VZ_TRY(auto inner, vm::domainToInner(xml, inwardFacts(call)));
     return std::move(inner.xml);
 }
 
@@ -36,7 +36,7 @@ Result<vm::InnerDomain> arriving(const MachineCall& call, const char* xml, const
         return fail(ErrorCode::InvalidArg, "the migration has no domain document");
     // One that was not made through us on its host becomes ours by coming to us.
     std::string document = vm::markedType(xml).empty() ? vm::toOuter(xml) : std::string(xml);
-    VZ_TRY(auto wanted, vm::domainToInner(document, inwardFacts(call, document.c_str())));
+    VZ_TRY(auto wanted, vm::domainToInner(document, inwardFacts(call, document.c_str(), typeOf(xml))));
     if (name)
         wanted.name = name;
     return wanted;

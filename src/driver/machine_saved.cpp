@@ -13,7 +13,7 @@ namespace {
 Result<std::string> toInner(const MachineCall& call, const char* xml) {
     if (!xml)
         return std::string();
-    VZ_TRY(auto inner, vm::domainToInner(xml, inwardFacts(call, xml)));
+    VZ_TRY(auto inner, vm::domainToInner(xml, inwardFacts(call)));
     return std::move(inner.xml);
 }
 
@@ -29,20 +29,23 @@ struct Restored {
     const char* xml() const { return edited ? domain.xml.c_str() : nullptr; }
 };
 
+/** The document in a saved image, as QEMU's driver has it. */
+Result<std::string> savedXml(const MachineCall& call, const char* file) {
+    char* text = ::virDomainSaveImageGetXMLDesc(call.inner->get(), file, VIR_DOMAIN_SAVE_IMAGE_XML_SECURE);
+    if (!text)
+        return abi::lastError(cat("'", file, "' cannot be read"));
+    std::string document = text;
+    std::free(text);
+    return document;
+}
+
 Result<Restored> restored(const MachineCall& call, const char* from, const char* xml) {
-    if (xml) {
-        VZ_TRY(auto wanted, vm::domainToInner(xml, inwardFacts(call, xml)));
-        return Restored{std::move(wanted), true};
-    }
-    char* saved = ::virDomainSaveImageGetXMLDesc(call.inner->get(), from, VIR_DOMAIN_SAVE_IMAGE_XML_SECURE);
-    if (!saved)
-        return abi::lastError(cat("'", from, "' cannot be read"));
-    bool marked = !vm::markedType(saved).empty();
+    VZ_TRY(auto saved, savedXml(call, from));
     // One that was not saved through us becomes ours by being restored.
-    std::string document = vm::toOuter(saved);
-    std::free(saved);
-    VZ_TRY(auto wanted, vm::domainToInner(document, inwardFacts(call, document.c_str())));
-    return Restored{std::move(wanted), !marked};
+    bool edited = xml || vm::markedType(saved).empty();
+    auto document = xml ? std::string(xml) : vm::toOuter(saved);
+    VZ_TRY(auto wanted, vm::domainToInner(document, inwardFacts(call, document.c_str(), typeOf(saved))));
+    return Restored{std::move(wanted), edited};
 }
 
 } // namespace
@@ -99,7 +102,8 @@ Result<Passed<char*>> getSaveImageXml(const ConnectCall& call, const char* file,
 Result<Passed<int>> defineSaveImageXml(const ConnectCall& call, const char* file, const char* xml,
                                        unsigned int flags) {
     VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
-    VZ_TRY(auto wanted, vm::domainToInner(xml, inwardFacts(machines, xml)));
+    VZ_TRY(auto saved, savedXml(machines, file));
+    VZ_TRY(auto wanted, vm::domainToInner(xml, inwardFacts(machines, xml, typeOf(saved))));
     return forwardConnect<"domainSaveImageDefineXML", &virDomainSaveImageDefineXML>(
         machines, file, wanted.xml.c_str(), flags);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "base/xml.hpp"
+#include "driver/machine_documents.hpp"
 #include "driver/machine_methods.hpp"
 #include "vm/machines.hpp"
 
@@ -41,10 +42,32 @@ std::string knownFormat(virDomainPtr machine, const std::string& source) {
 
 } // namespace
 
-vm::InwardFacts inwardFacts(const MachineCall& call, const char* xml) {
-    return {.innerType = call.driver.machineType(), .knownFormat = [&call, xml](const std::string& source) {
-                return knownFormat(xml ? machineOf(call, xml).get() : call.domain.get(), source);
-            }};
+std::string typeOf(const std::string& xml) {
+    auto document = xml::parse(xml);
+    return document ? xml::attribute(xml::root(*document), "type") : std::string();
+}
+
+vm::InwardFacts inwardFacts(const MachineCall& call) {
+    return {
+        .innerType = [&call](const std::string&) -> Result<std::string> {
+            char* text = ::virDomainGetXMLDesc(call.domain.get(), 0);
+            if (!text)
+                return abi::lastError("the machine's present type cannot be read");
+            auto type = typeOf(text);
+            std::free(text);
+            return type;
+        },
+        .knownFormat = [&call](const std::string& source) { return knownFormat(call.domain.get(), source); }};
+}
+
+vm::InwardFacts inwardFacts(const MachineCall& call, const char* xml, const std::string& type) {
+    return {.innerType = [&call, type](const std::string& arch) -> Result<std::string> {
+                return type.empty() ? machineType(call, arch) : Result<std::string>(type);
+            },
+            .knownFormat =
+                [&call, xml](const std::string& source) {
+                    return knownFormat(machineOf(call, xml).get(), source);
+                }};
 }
 
 Result<Passed<char*>> xmlOutward(Result<Passed<char*>>&& answer) {
@@ -61,23 +84,23 @@ Result<Passed<char*>> getMachineXml(const MachineCall& call, unsigned int flags)
 }
 
 Result<Passed<int>> attachToMachine(const MachineCall& call, const char* xml) {
-    VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call, nullptr)));
+    VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call)));
     return forwardDomain<"domainAttachDevice", &virDomainAttachDevice>(call, device.c_str());
 }
 
 Result<Passed<int>> attachToMachineFlags(const MachineCall& call, const char* xml, unsigned int flags) {
-    VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call, nullptr)));
+    VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call)));
     return forwardDomain<"domainAttachDeviceFlags", &virDomainAttachDeviceFlags>(call, device.c_str(), flags);
 }
 
 Result<Passed<int>> updateMachineDevice(const MachineCall& call, const char* xml, unsigned int flags) {
-    VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call, nullptr)));
+    VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call)));
     return forwardDomain<"domainUpdateDeviceFlags", &virDomainUpdateDeviceFlags>(call, device.c_str(), flags);
 }
 
 Result<Passed<virDomainSnapshotPtr>> createSnapshot(const MachineCall& call, const char* xml,
                                                     unsigned int flags) {
-    VZ_TRY(auto inner, vm::embeddedToInner(xml, inwardFacts(call, nullptr)));
+    VZ_TRY(auto inner, vm::embeddedToInner(xml, inwardFacts(call)));
     return forwardDomain<"domainSnapshotCreateXML", &virDomainSnapshotCreateXML>(call, inner.c_str(), flags);
 }
 
@@ -90,7 +113,7 @@ Result<Passed<char*>> getSnapshotXml(const MachineCall& call, virDomainSnapshotP
 
 Result<Passed<virDomainCheckpointPtr>> createCheckpoint(const MachineCall& call, const char* xml,
                                                         unsigned int flags) {
-    VZ_TRY(auto inner, vm::embeddedToInner(xml, inwardFacts(call, nullptr)));
+    VZ_TRY(auto inner, vm::embeddedToInner(xml, inwardFacts(call)));
     return forwardDomain<"domainCheckpointCreateXML", &virDomainCheckpointCreateXML>(call, inner.c_str(),
                                                                                      flags);
 }

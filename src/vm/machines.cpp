@@ -91,19 +91,21 @@ Result<std::shared_ptr<abi::InnerConnection>> Machines::own() {
     return failure_ ? *failure_ : fail(ErrorCode::NoConnect, "virtual machines are out of reach");
 }
 
-bool Machines::ensureOwn(virConnectPtr outer) {
+bool Machines::ownAlive() const {
     std::shared_ptr<abi::InnerConnection> found;
     {
         std::lock_guard lock(mutex_);
         found = own_;
     }
-    if (found && found->alive())
+    return found && found->alive();
+}
+
+bool Machines::ensureOwn(virConnectPtr outer) {
+    if (ownAlive())
         return false;
     abi::AsDaemon asDaemon;
     auto opened = open(outer);
     std::lock_guard lock(mutex_);
-    if (own_ != found)
-        return false; // by another thread
     own_ = opened ? *opened : nullptr;
     if (own_)
         known_.clear();

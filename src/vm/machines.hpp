@@ -50,7 +50,9 @@ public:
     /** The driver's own connection, for what belongs to no client's. Errors: as connection(); NoConnect
      * before the first client's. */
     Result<std::shared_ptr<abi::InnerConnection>> own();
-    /** Opens it if it is not open. True if it was opened now: what was known of machines may be outdated. */
+    bool ownAlive() const;
+    /** Opens it if it is not open. True if it was opened now: what was known of machines may be outdated.
+     * For one thread at a time. */
     bool ensureOwn(virConnectPtr outer);
 
     /** The machines of that name and of that UUID, in this order, seen by clients or not: none, one or two.

@@ -22,7 +22,9 @@ inline constexpr std::string_view kMarkUri = "urn:libvirt-vz:vm:1.0";
 
 /** What the way in needs to know. */
 struct InwardFacts {
-    std::string innerType; ///< what 'vz' and 'parallels' mean on this host: "kvm" or "qemu"
+    /** What 'vz' and 'parallels' mean for a machine of this architecture (libvirt's name; empty: the host's):
+     * "kvm" or "qemu". */
+    std::function<Result<std::string>(const std::string& arch)> innerType;
     /** Format ("raw") that a disk of this source (the path in <source file>) has in the machine's present
      * definition, and in its live one; empty if it has none. Makes a document that leaves the format out mean
      * the same when it is defined again, whatever the guest has written into the file since

@@ -158,7 +158,8 @@ Result<std::string> translate(xmlNode* domain, const InwardFacts& facts) {
     for (auto* disk : xml::children(xml::child(domain, "devices"), "disk"))
         VZ_CHECK(completeDisk(disk, facts));
     if (isOuterType(xml::attribute(domain, "type"))) {
-        xml::setAttribute(domain, "type", facts.innerType);
+        VZ_TRY(auto inner, facts.innerType(xml::attribute(xml::path(domain, {"os", "type"}), "arch")));
+        xml::setAttribute(domain, "type", inner);
         restoreId(domain);
     }
     mark(domain, type);

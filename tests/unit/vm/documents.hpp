@@ -23,7 +23,8 @@ inline std::string mark(const std::string& type) {
 
 /** This host has no KVM, and disks whose format is not given are raw already. */
 inline vm::InwardFacts facts(const std::string& known = "raw") {
-    return {"qemu", [known](const std::string&) { return known; }};
+    return {[](const std::string&) { return std::string("qemu"); },
+            [known](const std::string&) { return known; }};
 }
 
 /** The inner document of one that has to be good. */

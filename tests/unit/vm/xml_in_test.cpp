@@ -156,7 +156,8 @@ TEST_CASE("a text in another encoding arrives as UTF-8") {
 
 TEST_CASE("disk files without a format get the one they have") {
     std::vector<std::string> asked;
-    vm::InwardFacts use{"qemu", [&asked](const std::string& source) {
+    vm::InwardFacts use{[](const std::string&) { return std::string("qemu"); },
+                        [&asked](const std::string& source) {
                             asked.push_back(source);
                             return std::string("qcow2");
                         }};
