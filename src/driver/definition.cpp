@@ -62,6 +62,9 @@ Result<Passed<virDomainPtr>> defineXmlFlags(const ConnectCall& call, const char*
     } else {
         VZ_TRY(auto job, lockExisting(call, domain, "virDomainDefineXMLFlags"));
         VZ_CHECK(domain->define(std::move(config)));
+        // A transient one may have ended, and gone, just before.
+        if (call.driver.registry().byUuid(domain->uuid()) != domain)
+            VZ_CHECK(call.driver.registry().add(domain));
     }
     call.driver.events().lifecycle(domain->subject(), VIR_DOMAIN_EVENT_DEFINED,
                                    update ? VIR_DOMAIN_EVENT_DEFINED_UPDATED

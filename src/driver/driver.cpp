@@ -208,7 +208,7 @@ void Driver::disconnected(virConnectPtr conn) {
     // Like autodestroy(): QEMU's driver waits for the machines that end with a connection, and this is the
     // thread that serves all clients.
     if (auto inner = machines_.disconnected(conn))
-        autodestroyer_.post([inner]() mutable { inner.reset(); });
+        autodestroyer_.post([last = std::move(inner)]() mutable { last.reset(); });
     for (auto& domain : registry_.all()) {
         if (domain->autodestroyOwner() == conn)
             autodestroy(domain);

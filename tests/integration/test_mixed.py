@@ -3,6 +3,8 @@
 
 import os
 import re
+import signal
+import time
 import uuid
 import xml.etree.ElementTree as ET
 
@@ -423,6 +425,31 @@ def test_the_mark_is_nobodys_metadata(machine, conn, qemu):
     assert [mark.get("type") for mark in marks] == ["vz"]
     domain.setMetadata(element, None, None, "urn:test", both)
     assert "<metadata>" not in domain.XMLDesc(0)
+
+
+# What ends with a connection
+
+
+def test_a_machine_that_does_not_end_holds_up_nobody(make_vm, container, daemon, conn):
+    bound = make_vm("bound")
+    connection = daemon.connect()
+    connection.createXML(bound.xml(), libvirt.VIR_DOMAIN_START_AUTODESTROY | libvirt.VIR_DOMAIN_START_PAUSED)
+    # It does not hear that it has to end; libvirt waits for ten seconds before it does more.
+    pid = bound.pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        connection.close()
+        begin = time.monotonic()
+        for _ in range(10):
+            assert conn.lookupByName(container.name).info()[0] == libvirt.VIR_DOMAIN_RUNNING
+            daemon.connect().close()
+        assert time.monotonic() - begin < 5 * float(os.environ.get("VZ_TIME_SCALE", "1"))
+    finally:
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:  # It was too late.
+            pass
+    wait_for(lambda: "bound" not in names(conn.listAllDomains()), what="the end of the machine")
 
 
 # Behind our back

@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 
+import libvirt
 import pytest
 from harness import stacks
 from harness import vm as vms
@@ -146,3 +147,34 @@ def test_many_clients_at_once(daemon, watched, shared, full):
     print("watchdog", len(calls), "calls, median", calls[len(calls) // 2], "ms, worst", max(watchdog.calls))
     assert len(calls) > seconds / SIMPLE_CALL
     assert daemon.running() and watched.state().startswith("running")
+
+
+def test_a_start_that_waited_for_an_undefine(daemon, conn, watched, make_guest, full):
+    """A client that finds a domain and then waits for it must not start what is no more."""
+    guest = make_guest("brief", root=watched.root, init=watched.init, args=watched.args)
+    clients = [daemon.connect() for _ in range(6)]
+    for _ in range(40 if full else 8):
+        conn.defineXML(guest.xml()).create()
+        handles = [client.lookupByName("brief") for client in clients]
+        calls = [handles[0].destroy, handles[1].undefine] + [handle.create for handle in handles[2:]]
+        together = threading.Barrier(len(calls))
+        threads = [threading.Thread(target=quietly, args=(together, call)) for call in calls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        for call in ("destroy", "undefine"):
+            daemon.virsh(call, "brief", check=False)
+        assert "brief" not in daemon.virsh("list", "--all", "--name").stdout.split()
+        # One that runs and that nobody can reach would be in the way of this start.
+        conn.createXML(guest.xml()).destroy()
+    for client in clients:
+        client.close()
+
+
+def quietly(together, call):
+    together.wait(60)
+    try:
+        call()
+    except libvirt.libvirtError as error:
+        assert error.get_error_code() in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN), error
