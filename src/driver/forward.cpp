@@ -19,9 +19,7 @@ T reported(Result<T>&& made) {
 } // namespace
 
 Result<MachineCall> MachineCall::begin(Driver& driver, virDomainPtr outer) {
-    unsigned char uuid[VIR_UUID_BUFLEN];
-    if (::virDomainGetUUID(outer, uuid) < 0)
-        return abi::lastError("invalid domain handle");
+    auto [uuid, id] = abi::domainKey(outer);
     const char* name = ::virDomainGetName(outer);
     auto* conn = ::virDomainGetConnect(outer);
     VZ_TRY(auto text, abi::uuidText(uuid));
@@ -30,7 +28,6 @@ Result<MachineCall> MachineCall::begin(Driver& driver, virDomainPtr outer) {
         return fail(ErrorCode::NoDomain, "no domain with matching uuid '", text, "' (", name, ")");
     if (!inner)
         return std::move(inner).takeError().within(cat("domain '", name, "' (", text, ") is no container"));
-    int id = static_cast<int>(::virDomainGetID(outer));
     VZ_TRY(auto domain, (*inner)->domain(name, uuid, vm::isMachineId(id) ? vm::innerId(id) : -1));
     if (!driver.machines().visible(domain.get()))
         return fail(ErrorCode::NoDomain, "no domain with matching uuid '", text, "' (", name, ")");
@@ -43,10 +40,7 @@ Result<MachineCall> MachineCall::begin(Driver& driver, virConnectPtr conn) {
 }
 
 Result<virDomainPtr> outerHandle(virConnectPtr conn, virDomainPtr inner) {
-    unsigned char uuid[VIR_UUID_BUFLEN];
-    if (::virDomainGetUUID(inner, uuid) < 0)
-        return abi::lastError("invalid domain handle");
-    int id = static_cast<int>(::virDomainGetID(inner));
+    auto [uuid, id] = abi::domainKey(inner);
     return abi::makeDomain(conn, ::virDomainGetName(inner), uuid, vm::outerId(id));
 }
 
@@ -66,7 +60,7 @@ virDomainCheckpointPtr outward(const MachineCall& call, virDomainCheckpointPtr i
 }
 
 void sameId(const MachineCall& call) {
-    abi::setDomainId(call.outer, vm::outerId(static_cast<int>(::virDomainGetID(call.domain.get()))));
+    abi::setDomainId(call.outer, vm::outerId(abi::domainKey(call.domain.get()).id));
 }
 
 Result<Borrowed> innerOf(const MachineCall& call, virDomainPtr) {

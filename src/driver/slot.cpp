@@ -24,10 +24,7 @@ Result<void> checkAccess(virConnectPtr conn, const void* def, const char* slot, 
 }
 
 Result<DomainRef> findContainer(Driver& driver, virDomainPtr handle) {
-    unsigned char bytes[VIR_UUID_BUFLEN];
-    if (::virDomainGetUUID(handle, bytes) < 0)
-        return abi::lastError("invalid domain handle");
-    VZ_TRY(auto uuid, abi::uuidText(bytes));
+    VZ_TRY(auto uuid, abi::uuidText(abi::domainKey(handle).uuid));
     return driver.registry().byUuid(uuid);
 }
 

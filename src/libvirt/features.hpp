@@ -18,4 +18,15 @@ std::optional<int> globalFeature(int feature) noexcept;
  */
 void setDomainId(virDomainPtr domain, int id) noexcept;
 
+/** What virDomainGetUUID and virDomainGetID tell; id -1 if inactive. */
+struct DomainKey {
+    unsigned char uuid[VIR_UUID_BUFLEN];
+    int id;
+};
+/**
+ * The same without what those functions do for the debug log, logged or not: they write the UUID as text each
+ * time, which takes longer than finding a domain. @p domain must be a valid one. Any thread.
+ */
+DomainKey domainKey(virDomainPtr domain) noexcept;
+
 } // namespace vz::abi

@@ -54,7 +54,8 @@ Result<std::shared_ptr<InnerConnection>> InnerConnection::open(const std::string
 }
 
 bool InnerConnection::alive() const {
-    auto* isAlive = reinterpret_cast<int (*)(virConnectPtr)>(slot(hypervisorSlot("connectIsAlive")));
+    static const int index = hypervisorSlot("connectIsAlive");
+    auto* isAlive = reinterpret_cast<int (*)(virConnectPtr)>(slot(index));
     return !isAlive || isAlive(conn_.get()) > 0;
 }
 

@@ -91,7 +91,6 @@ virDomainPtr virGetDomain(virConnectPtr conn, const char* name, const unsigned c
 virDomainSnapshotPtr virGetDomainSnapshot(virDomainPtr dom, const char* name);
 virDomainCheckpointPtr virGetDomainCheckpoint(virDomainPtr dom, const char* name);
 virNodeDevicePtr virGetNodeDevice(virConnectPtr conn, const char* name);
-const char* virUUIDFormat(const unsigned char* uuid, char* text);
 int virUUIDParse(const char* text, unsigned char* uuid);
 int virUUIDGenerate(unsigned char* uuid);
 int virGetHostUUID(unsigned char* uuid);

@@ -2,6 +2,8 @@
 #include "vm/machines.hpp"
 
 #include "libvirt/driver_table.hpp"
+#include "libvirt/features.hpp"
+#include "libvirt/objects.hpp"
 #include "vm/xml.hpp"
 
 #include <algorithm>
@@ -30,9 +32,8 @@ Result<std::vector<abi::DomainHandle>> listAll(const abi::InnerConnection& inner
 }
 
 std::string uuidOf(virDomainPtr machine) {
-    char text[VIR_UUID_STRING_BUFLEN] = "";
-    (void)::virDomainGetUUIDString(machine, text);
-    return text;
+    auto text = abi::uuidText(abi::domainKey(machine).uuid);
+    return text ? *text : std::string();
 }
 
 } // namespace

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """
-Every call that src/driver/api_support.tsv refuses for containers is refused, by the one rule; on a virtual machine QEMU's
-driver has the word. docs/api.md is made from the same table.
+Every call that src/driver/api_support.tsv refuses for containers is refused, by the one rule; on a virtual machine
+QEMU's driver has the word. docs/api.md is made from the same table.
 """
 
 import re
