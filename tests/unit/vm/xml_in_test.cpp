@@ -34,7 +34,13 @@ TEST_CASE("the root type goes into the mark and the inner one comes in its place
         CHECK(contains(made.xml, "<domain type=\"qemu\"><metadata>" + mark(type) + "</metadata><name>"));
         CHECK(vm::markedType(made.xml) == type);
     }
-    CHECK(contains(inner(machine(""), {"kvm", {}}).xml, "<domain type=\"kvm\">"));
+    // KVM runs the host's own architecture only.
+    auto byArch = facts();
+    byArch.innerType = [](const std::string& arch) { return std::string(arch.empty() ? "kvm" : "qemu"); };
+    CHECK(contains(inner(machine(""), byArch).xml, "<domain type=\"kvm\">"));
+    auto foreign = machine("");
+    foreign.insert(foreign.find(">hvm"), " arch='aarch64'");
+    CHECK(contains(inner(foreign, byArch).xml, "<domain type=\"qemu\">"));
 }
 
 TEST_CASE("the mark joins the metadata that are there") {
@@ -186,7 +192,7 @@ TEST_CASE("other disks are left alone") {
           disk(""), disk("<source/>"), disk("<source file=''/>"), disk("<source file='relative'/>"),
           disk("<source file='/d'><slices><slice type='storage' offset='1' size='2'/></slices></source>")}) {
         CAPTURE(given);
-        auto device = vm::deviceToInner(given, {"qemu", [](const std::string&) { return std::string("x"); }});
+        auto device = vm::deviceToInner(given, facts("x"));
         REQUIRE(device);
         CHECK(*device == given);
     }
@@ -195,7 +201,7 @@ TEST_CASE("other disks are left alone") {
 TEST_CASE("a disk whose file is new is qcow2, one whose file is there is what it is") {
     TemporaryDir folder;
     auto given = [](const std::string& path) { return disk("<source file='" + path + "'/>"); };
-    auto device = vm::deviceToInner(given(folder / "none"), {"qemu", {}});
+    auto device = vm::deviceToInner(given(folder / "none"), {{}, {}});
     REQUIRE(device);
     CHECK(contains(*device, "<driver name=\"qemu\" type=\"qcow2\"/>"));
     REQUIRE(file::writeAtomic(folder / "raw", std::string(4096, '\0')));
