@@ -297,7 +297,8 @@ def test_calls_that_the_other_kind_has(container, machine, daemon, conn):
     refused(libvirt.VIR_ERR_NO_SUPPORT, "virDomainScreenshot for containers",
             conn.lookupByName(container.name).screenshot, conn.newStream(), 0)
     for command in (["qemu-monitor-command", container.name, "--hmp", "info version"],
-                    ["lxc-enter-namespace", machine.name, "/bin/true"], ["send-process-signal", machine.name, "1", "0"]):
+                    ["lxc-enter-namespace", machine.name, "/bin/true"],
+                    ["send-process-signal", machine.name, "1", "0"]):
         done = daemon.virsh(*command, check=False)
         assert done.returncode and "this function is not supported by the connection driver" in done.stderr, command
     assert container.state().startswith("running") and machine.state().startswith("paused")
