@@ -297,7 +297,8 @@ def test_calls_that_the_other_kind_has(container, machine, daemon, conn):
     refused(libvirt.VIR_ERR_NO_SUPPORT, "virDomainScreenshot for containers",
             conn.lookupByName(container.name).screenshot, conn.newStream(), 0)
     for command in (["qemu-monitor-command", container.name, "--hmp", "info version"],
-                    ["lxc-enter-namespace", machine.name, "/bin/true"], ["send-process-signal", machine.name, "1", "0"]):
+                    ["lxc-enter-namespace", machine.name, "/bin/true"],
+                    ["send-process-signal", machine.name, "1", "0"]):
         done = daemon.virsh(*command, check=False)
         assert done.returncode and "this function is not supported by the connection driver" in done.stderr, command
     assert container.state().startswith("running") and machine.state().startswith("paused")
@@ -478,3 +479,15 @@ def test_what_happens_behind_our_back_is_seen_at_once(container, machine, make_v
     assert names(conn.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT)) == ["own"]
     qemu.lookupByName("own").destroy()
     assert names(conn.listAllDomains()) == [container.name, machine.name]
+
+
+def test_a_mark_that_comes_and_goes_behind_our_back(machine, container, make_vm, conn, qemu):
+    before = [container.name, machine.name]
+    make_vm("own").define()
+    marked = qemu.lookupByName("own").XMLDesc(0)
+    qemu.defineXML(re.sub("<metadata>.*</metadata>", "", marked, flags=re.S))
+    wait_for(lambda: names(conn.listAllDomains()) == before, what="the end of a machine that is ours no more")
+    refused(NO_DOMAIN, "no domain with matching name", conn.lookupByName, "own")
+    qemu.defineXML(marked)
+    wait_for(lambda: names(conn.listAllDomains()) == before + ["own"], what="the machine that is ours again")
+    assert conn.lookupByName("own").XMLDesc(0).startswith("<domain type='vz'")
