@@ -180,6 +180,7 @@ void Driver::relayEvents(virConnectPtr conn) {
     std::lock_guard lock(relayLock_);
     if (!machines_.ensureOwn(conn))
         return;
+    abi::AsDaemon asDaemon; // events are for all clients
     relay_.reset();
     auto inner = machines_.own();
     auto started =
