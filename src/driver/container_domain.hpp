@@ -109,16 +109,19 @@ private:
         bool finishing = false; ///< its remains are being removed
     };
 
-    ct::Observer observer();
-    Result<void> launch(const StartMode& mode, Live& live);
+    /** Counts a new run; news that come before it is active wait for that. */
+    unsigned beginRun();
+    ct::Observer observer(unsigned run);
+    Result<void> launch(unsigned run, const StartMode& mode, Live& live);
     void becomeActive(Live live, bool paused, int reason);
-    void onDying();
-    void onStopped(ct::StopReason reason);
-    void finishStop(ct::StopReason reason);
-    void onRebooted(pid_t init);
-    void onPreserved(ct::StopReason reason);
+    void onDying(unsigned run);
+    void onStopped(unsigned run, ct::StopReason reason);
+    void finishStop(unsigned run, ct::StopReason reason);
+    void onRebooted(unsigned run, pid_t init);
+    void onPreserved(unsigned run, ct::StopReason reason);
     void waitUntilStopped(std::chrono::milliseconds limit);
-    void setDestroying(bool on);               ///< how the end that follows is to be told
+    unsigned
+    setDestroying(bool on); ///< the run that it is               ///< how the end that follows is to be told
     void setState(int state, int reason);      ///< lock_ held
     domain::RuntimeState runtimeState() const; ///< lock_ held
     Result<void> saveRuntime();
@@ -131,7 +134,7 @@ private:
     const std::string uuid_;
     JobLock jobs_;
     std::atomic<int> id_ = -1;
-    std::atomic<unsigned> run_ = 0; ///< counts the starts
+    unsigned run_ = 0; ///< counts the starts; under lock_
 
     mutable std::mutex lock_;
     std::condition_variable stopped_; // id_ went to -1

@@ -46,19 +46,28 @@ void setLabel(domain::Config::LiveFacts& facts, pid_t init) {
 
 } // namespace
 
-ct::Observer ContainerDomain::observer() {
+ct::Observer ContainerDomain::observer(unsigned run) {
     // The observer must not keep the domain alive, and its work may wait: it goes to the worker. News of an
-    // earlier run that come after a new start are no longer of interest.
-    auto post = [weak = weak_from_this(), run = run_.load(), &driver = driver_](auto action) {
-        driver.worker().post([weak, run, action] {
-            if (auto self = weak.lock(); self && self->run_ == run)
+    // earlier run that come after a new start are no longer of interest; each action looks for itself, as the
+    // new start may come at any moment.
+    auto post = [weak = weak_from_this(), &driver = driver_](auto action) {
+        driver.worker().post([weak, action] {
+            if (auto self = weak.lock())
                 action(*self);
         });
     };
-    return {.rebooted = [post](pid_t init) { post([init](auto& self) { self.onRebooted(init); }); },
-            .preserved = [post](auto reason) { post([reason](auto& self) { self.onPreserved(reason); }); },
-            .dying = [post] { post([](auto& self) { self.onDying(); }); },
-            .stopped = [post](auto reason) { post([reason](auto& self) { self.onStopped(reason); }); }};
+    return {
+        .rebooted = [post, run](pid_t init) { post([=](auto& self) { self.onRebooted(run, init); }); },
+        .preserved = [post, run](auto reason) { post([=](auto& self) { self.onPreserved(run, reason); }); },
+        .dying = [post, run] { post([=](auto& self) { self.onDying(run); }); },
+        .stopped = [post, run](auto reason) { post([=](auto& self) { self.onStopped(run, reason); }); }};
+}
+
+unsigned ContainerDomain::beginRun() {
+    std::lock_guard lock(lock_);
+    starting_ = true;
+    endedWhileStarting_.reset();
+    return ++run_;
 }
 
 Result<void> ContainerDomain::start(const StartMode& mode) {
@@ -72,14 +81,9 @@ Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mo
     // a container of a domain that is in no list.
     if (driver_.registry().byUuid(uuid_).get() != this)
         return fail(ErrorCode::NoDomain, "no domain with matching uuid '", uuid_, "' (", name(), ")");
-    {
-        std::lock_guard lock(lock_);
-        starting_ = true;
-        endedWhileStarting_.reset();
-        ++run_;
-    }
+    unsigned run = beginRun();
     Live live{std::move(from), {}, nullptr, nullptr, mode.autodestroyOwner};
-    auto launched = launch(mode, live);
+    auto launched = launch(run, mode, live);
     if (launched) {
         becomeActive(std::move(live), mode.paused,
                      mode.paused ? int(VIR_DOMAIN_PAUSED_USER) : int(VIR_DOMAIN_RUNNING_BOOTED));
@@ -97,14 +101,14 @@ Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mo
             setState(VIR_DOMAIN_SHUTOFF, VIR_DOMAIN_SHUTOFF_FAILED);
     }
     if (ended)
-        finishStop(*ended);
+        finishStop(run, *ended);
     // Its connection may have been closed before it could be known as the owner.
     else if (launched && mode.autodestroyOwner && !driver_.isConnected(mode.autodestroyOwner))
         driver_.autodestroy(shared_from_this());
     return launched;
 }
 
-Result<void> ContainerDomain::launch(const StartMode& mode, Live& live) {
+Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& live) {
     const auto definition = live.config.definition();
     VZ_CHECK(domain::checkStartable(definition, driver_.paths()));
     Rollback undo;
@@ -157,7 +161,7 @@ Result<void> ContainerDomain::launch(const StartMode& mode, Live& live) {
     }
     if (mode.paused)
         options.beforeInit = [&](pid_t) { return live.cgroup->freeze(true); };
-    VZ_TRY(live.container, ct::Container::start(driver_.reactor(), std::move(spec), options, observer()));
+    VZ_TRY(live.container, ct::Container::start(driver_.reactor(), std::move(spec), options, observer(run)));
     undo.add([&] {
         if (mode.paused)
             warn(live.cgroup->freeze(false), "cannot thaw");
@@ -188,13 +192,8 @@ void ContainerDomain::becomeActive(Live live, bool paused, int reason) {
 Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
     VZ_TRY(auto config, domain::Config::parse(driver_.parser(), state.liveXml, {.live = true}));
     VZ_TRY(auto cgroup, ct::Cgroup::open(driver_.cgroupHost(), state.cgroup));
-    {
-        std::lock_guard lock(lock_);
-        starting_ = true;
-        endedWhileStarting_.reset();
-        ++run_;
-    }
-    auto container = ct::Container::adopt(driver_.reactor(), runDir(), observer());
+    unsigned run = beginRun();
+    auto container = ct::Container::adopt(driver_.reactor(), runDir(), observer(run));
     if (!container) {
         std::lock_guard lock(lock_);
         starting_ = false;
@@ -232,7 +231,7 @@ Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
         ended = endedWhileStarting_;
     }
     if (ended)
-        finishStop(*ended);
+        finishStop(run, *ended);
     return {};
 }
 
@@ -241,33 +240,37 @@ void ContainerDomain::endedWhileAway(ct::StopReason reason) {
     setState(VIR_DOMAIN_SHUTOFF, describe(reason).reason);
 }
 
-void ContainerDomain::onDying() {
-    auto group = cgroup();
-    if (!group)
-        return;
-    if (auto frozen = (*group)->frozen(); frozen && *frozen)
-        warn((*group)->freeze(false), "cannot thaw a container whose supervisor is dead");
-}
-
-void ContainerDomain::onStopped(ct::StopReason reason) {
+void ContainerDomain::onDying(unsigned run) {
+    std::shared_ptr<ct::Cgroup> group;
     {
         std::lock_guard lock(lock_);
+        if (run_ != run || !live_)
+            return;
+        group = live_->cgroup;
+    }
+    if (auto frozen = group->frozen(); frozen && *frozen)
+        warn(group->freeze(false), "cannot thaw a container whose supervisor is dead");
+}
+
+void ContainerDomain::onStopped(unsigned run, ct::StopReason reason) {
+    {
+        std::lock_guard lock(lock_);
+        if (run_ != run)
+            return;
         if (starting_) {
             endedWhileStarting_ = reason;
             return;
         }
-        if (!live_)
-            return;
     }
-    finishStop(reason);
+    finishStop(run, reason);
 }
 
-void ContainerDomain::finishStop(ct::StopReason reason) {
+void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
     std::shared_ptr<ct::Cgroup> cgroup;
     std::vector<std::string> interfaces;
     {
         std::lock_guard lock(lock_);
-        if (!live_ || live_->finishing)
+        if (run_ != run || !live_ || live_->finishing)
             return;
         live_->finishing = true;
         cgroup = live_->cgroup;
@@ -299,10 +302,10 @@ void ContainerDomain::finishStop(ct::StopReason reason) {
     stopped_.notify_all();
 }
 
-void ContainerDomain::onRebooted(pid_t init) {
+void ContainerDomain::onRebooted(unsigned run, pid_t init) {
     {
         std::lock_guard lock(lock_);
-        if (!live_)
+        if (run_ != run || !live_)
             return;
         live_->facts.id = init;
         setLabel(live_->facts, init);
@@ -315,11 +318,11 @@ void ContainerDomain::onRebooted(pid_t init) {
     driver_.events().reboot(subject());
 }
 
-void ContainerDomain::onPreserved(ct::StopReason reason) {
+void ContainerDomain::onPreserved(unsigned run, ct::StopReason reason) {
     bool crashed = reason == ct::StopReason::Crashed;
     {
         std::lock_guard lock(lock_);
-        if (!live_)
+        if (run_ != run || !live_)
             return;
         if (crashed)
             setState(VIR_DOMAIN_CRASHED, VIR_DOMAIN_CRASHED_PANICKED);
@@ -337,16 +340,17 @@ void ContainerDomain::waitUntilStopped(std::chrono::milliseconds limit) {
     stopped_.wait_for(lock, limit, [this] { return !live_; });
 }
 
-void ContainerDomain::setDestroying(bool on) {
+unsigned ContainerDomain::setDestroying(bool on) {
     std::lock_guard lock(lock_);
     if (live_)
         live_->destroying = on;
+    return run_;
 }
 
 Result<void> ContainerDomain::destroy(bool graceful) {
     VZ_TRY(auto container, running());
     VZ_TRY(auto group, cgroup());
-    setDestroying(true);
+    unsigned run = setDestroying(true);
     if (graceful) {
         VZ_TRY(auto signals, ct::endSignals(container->init()));
         if (signals.poweroff) {
@@ -367,7 +371,7 @@ Result<void> ContainerDomain::destroy(bool graceful) {
     }
     if (auto killed = container->kill(killLimit); !killed && active())
         return killed;
-    finishStop(ct::StopReason::Destroyed);
+    finishStop(run, ct::StopReason::Destroyed);
     waitUntilStopped(killLimit);
     if (active())
         return fail(ErrorCode::OperationFailed,
