@@ -21,7 +21,7 @@ from .private_daemon import VM_MODULES
 URI = os.environ.get("VZ_TEST_VM_URI", "vz:///system")
 TYPE = URI.split(":", maxsplit=1)[0]
 # What a test file with virtual machines says: DAEMON = vm.DAEMON.
-DAEMON = {"modules": VM_MODULES, "uri": URI}
+DAEMON = {"modules": VM_MODULES, "uri": URI, "vz_settings": {"vm_accelerator": "tcg"}}
 # Half a second less of a boot of two and a half.
 QUICK = "quiet mitigations=off nokaslr tsc=reliable no_timer_check cryptomgr.notests random.trust_cpu=on"
 
