@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "driver/machine_migration.hpp"
+#include "driver/machine_methods.hpp"
 
 namespace vz::driver {
 

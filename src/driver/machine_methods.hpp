@@ -113,4 +113,11 @@ Result<Passed<int>> defineSaveImageXml(const ConnectCall& call, const char* file
 Result<Passed<char*>> getManagedSaveXml(const MachineCall& call, unsigned int flags);
 Result<Passed<int>> defineManagedSaveXml(const MachineCall& call, const char* xml, unsigned int flags);
 
+// machine_host_devices.cpp: the host's devices, which are handed to virtual machines. The client's object
+// does not tell its connection, so these go through one of the driver's own.
+int nodeDeviceDettach(virNodeDevicePtr device) noexcept;
+int nodeDeviceDetachFlags(virNodeDevicePtr device, const char* driver, unsigned int flags) noexcept;
+int nodeDeviceReAttach(virNodeDevicePtr device) noexcept;
+int nodeDeviceReset(virNodeDevicePtr device) noexcept;
+
 } // namespace vz::driver

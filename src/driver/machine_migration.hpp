@@ -93,11 +93,4 @@ Result<Passed<int>> migratePrepare2(const ConnectCall& call, char** cookie, int*
 Result<Passed<int>> migratePrepareTunnel2(const ConnectCall& call, virStreamPtr stream, unsigned long flags,
                                           const char* name, unsigned long bandwidth, const char* xml);
 
-// machine_host_devices.cpp: the host's devices, which are handed to virtual machines. The client's object
-// does not tell its connection, so these go through one of the driver's own.
-int nodeDeviceDettach(virNodeDevicePtr device) noexcept;
-int nodeDeviceDetachFlags(virNodeDevicePtr device, const char* driver, unsigned int flags) noexcept;
-int nodeDeviceReAttach(virNodeDevicePtr device) noexcept;
-int nodeDeviceReset(virNodeDevicePtr device) noexcept;
-
 } // namespace vz::driver

@@ -45,7 +45,12 @@ struct DomainCall {
 
     /** The modify job of the domain, waited for as long as the settings say. */
     Result<ScopedJob> modify() const {
-        return domain.jobs().begin(api, std::chrono::seconds(driver.settings().jobTimeoutSeconds));
+        VZ_TRY(auto job, domain.jobs().begin(api, std::chrono::seconds(driver.settings().jobTimeoutSeconds)));
+        // Whoever had it before us may have removed the domain.
+        if (driver.registry().byUuid(domain.uuid()).get() != &domain)
+            return fail(ErrorCode::NoDomain, "no domain with matching uuid '", domain.uuid(), "' (",
+                        domain.name(), ")");
+        return job;
     }
 };
 

@@ -245,8 +245,11 @@ Result<MachineRecords> machineRecords(const ConnectCall& call, const Asked& aske
                                : machineRecords(asked.machines.front(), std::move(handles), stats, flags);
     }
     auto machines = MachineCall::begin(call.driver, call.conn);
-    // Containers have statistics without QEMU's driver, too.
-    return machines ? machineRecords(*machines, {}, stats, flags) : MachineRecords();
+    if (!machines)
+        return MachineRecords(); // containers have statistics without QEMU's driver, too
+    auto records = machineRecords(*machines, {}, stats, flags);
+    // QEMU's driver gives none at all if one machine ends meanwhile; that is rarely so twice.
+    return records && (*records).failed() ? machineRecords(*machines, {}, stats, flags) : std::move(records);
 }
 
 } // namespace
