@@ -144,6 +144,8 @@ Result<void> getGuestInfo(const DomainCall& call, unsigned int types, virTypedPa
 
 /** The table of all slots we fill. */
 std::vector<abi::SlotEntry> slotTable();
+/** Its part that only virtual machines have (machine_slots.cpp). */
+void addMachineSlots(std::vector<abi::SlotEntry>& table);
 
 /** What VIR_DOMAIN_AFFECT_* mean for this domain now; OperationInvalid where it cannot be. */
 struct Affects {

@@ -186,6 +186,12 @@ struct Wrapper<slot, method, none, R (*)(virConnectPtr, Args...)> {
 
 } // namespace detail
 
+/** A table entry for a function that has the slot's prototype itself. */
+template<typename Function>
+abi::SlotEntry plain(const char* slot, Function* function) {
+    return {slot, reinterpret_cast<void*>(function)};
+}
+
 /** A table entry for a slot whose prototype is no public API's. */
 template<Name slot, typename Prototype, auto method = none, auto machineMethod = none>
 abi::SlotEntry entryAs() {
