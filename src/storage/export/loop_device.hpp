@@ -40,7 +40,8 @@ public:
     /** Where the first partition is to be found. */
     std::string partitionPath() const { return path_ + "p1"; }
     bool directIo() const { return directIo_; }
-    /** The kernel's number of what is on the device: each binding has one of its own. */
+    /** The kernel's number of what is on the device: each binding has one of its own. 0 before Linux 5.15,
+     * where a device that was bound anew is not told from the old one. */
     uint64_t sequence() const { return sequence_; }
 
     /** The file has another size now, or another part of it is wanted (length as above). */
