@@ -291,6 +291,21 @@ def test_image_whose_server_died_can_be_mounted_beside_the_dead_device(images):
     check_clean(images, image)
 
 
+def test_plain_loop_device_outlives_its_server_and_keeps_the_lock(images):
+    image = images.make("ct", "16M", "-f", "preallocated")
+    folder = images.mount(image)
+    images.kill()
+    written = write(os.path.join(folder, "file"), MIB)
+    assert "in use" in images.ploop("mount", "-m", images.folder, image, status=23)
+    assert "in use" in images.ploop("snapshot", image, status=23)
+    images.ploop("umount", image)
+    images.check()
+    folder = images.mount(image)
+    assert digest(os.path.join(folder, "file")) == written
+    images.ploop("umount", image)
+    check_clean(images, image)
+
+
 def test_failed_mount_leaves_nothing(images):
     image = images.make("ct", "16M", "-t", "none")
     folder = images.path("mnt")

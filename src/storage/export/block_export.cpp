@@ -35,7 +35,8 @@ public:
             VZ_CHECK(image_.beginWriting());
         options.part = part_;
         VZ_TRY(watch_, LoopWatch::create());
-        VZ_TRY(device_, LoopDevice::attach(image_.top().file().descriptor(), options));
+        // Whatever becomes of us: as long as there is the device, nobody else writes to the file.
+        VZ_TRY(device_, LoopDevice::attach(image_.top().file().lockDescriptor(), options));
         return {};
     }
 

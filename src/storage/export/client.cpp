@@ -89,7 +89,7 @@ Result<std::vector<Attachment>> list() {
 
 Result<std::optional<Attachment>> find(const std::string& given) {
     VZ_TRY(auto descriptor, realPath(given));
-    VZ_TRY(auto all, list());
+    VZ_TRY(auto all, readStates());
     for (auto& one : all) {
         if (one.descriptor == descriptor && !one.readOnly && alive(one))
             return std::optional(std::move(one));

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 
@@ -176,6 +177,10 @@ void FuseCall::answerWrite() {
     fuse_write_out out{};
     out.size = argument<fuse_write_in>().size;
     answer(out);
+}
+
+void FuseCall::dropData(size_t kept) {
+    (void)::madvise(data() + kept, maxData - kept, MADV_DONTNEED);
 }
 
 /** The loop driver makes the same call of a discard and of a request to write zeros: both read as zeros then.

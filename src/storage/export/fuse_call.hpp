@@ -54,6 +54,8 @@ public:
     std::byte* data() { return buffer_.data() + headRoom; }
     void answerRead(size_t size) { reply(0, data(), size); }
     void answerWrite();
+    /** Gives back the memory behind the first @p kept bytes of data(), which is lost. */
+    void dropData(size_t kept);
 
 private:
     /** Requests are read to such a place that the data of a write begins at a page. */

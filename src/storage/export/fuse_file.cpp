@@ -96,8 +96,12 @@ Result<void> FuseFile::startRing() {
     threads_.emplace_back([this, ready = std::move(ready)]() mutable {
         auto ring = FuseRing::create(disk_, device_.get(), helperCount);
         ready.set_value(ring ? Result<void>() : std::move(ring).takeError());
-        if (ring)
-            (*ring)->run();
+        if (!ring)
+            return;
+        (*ring)->run();
+        ring->reset();
+        // Nobody waits for an answer any more, even if the ring has failed.
+        device_.reset();
     });
     return started.get();
 }

@@ -17,7 +17,10 @@ constexpr unsigned mostExtents = 8;
 /** Requests at other offsets need the image's own care. */
 constexpr uint64_t alignment = 4096;
 /** Tags of what is not a slot. */
-constexpr uint64_t tagFuse = UINT64_MAX, tagWake = UINT64_MAX - 1;
+constexpr uint64_t tagFuse = UINT64_MAX, tagWake = UINT64_MAX - 1, tagIdle = UINT64_MAX - 2;
+/** What a request may leave behind in memory that nobody has used for a while. */
+constexpr size_t keptData = 64 << 10;
+constexpr std::chrono::seconds idleTime{1};
 
 } // namespace
 
@@ -57,6 +60,11 @@ void FuseRing::run() {
             receiveAll();
         if (ended_ && inRing_ == 0)
             return;
+        if (large_ && !timing_ && !ended_) {
+            timing_ = true;
+            requestsBefore_ = requests_;
+            ring_.wakeAfter(idleTime, tagIdle);
+        }
         if (auto done = ring_.submit(1); !done)
             return log::error(done.error().message());
         ring_.take([this](const io_uring_cqe& answer) { answered(answer); });
@@ -78,6 +86,7 @@ void FuseRing::receiveAll() {
         switch (slot->call.receive()) {
         case FuseCall::Got::Request:
             free_.pop_back();
+            ++requests_;
             begin(*slot);
             break;
         case FuseCall::Got::Nothing:
@@ -127,6 +136,7 @@ bool FuseRing::beginInPlace(Slot& slot) {
         slot.pass.reset();
         return false;
     }
+    large_ = large_ || range->length > keptData;
     slot.range = *range;
     slot.extents = *std::move(extents);
     queue(slot);
@@ -171,6 +181,12 @@ void FuseRing::answered(const io_uring_cqe& answer) {
             ring_.watch(wake_.get(), tagWake);
         return;
     }
+    if (answer.user_data == tagIdle) {
+        timing_ = false;
+        if (requests_ == requestsBefore_)
+            shrink();
+        return;
+    }
     --inRing_;
     Slot& slot = *slots_[answer.user_data / mostExtents];
     const auto& extent = slot.extents[answer.user_data % mostExtents];
@@ -182,7 +198,7 @@ void FuseRing::answered(const io_uring_cqe& answer) {
 void FuseRing::finishOne(Slot& slot) {
     if (--slot.pending > 0)
         return;
-    if (slot.writing && !slot.failed)
+    if (slot.writing)
         disk_.image.noteWritten(*slot.pass, slot.range);
     slot.pass.reset();
     if (slot.failed)
@@ -192,6 +208,13 @@ void FuseRing::finishOne(Slot& slot) {
     else
         slot.call.answerRead(slot.range.length);
     free_.push_back(&slot);
+}
+
+/** Gives back the memory of large requests. */
+void FuseRing::shrink() {
+    large_ = false;
+    for (auto* slot : free_)
+        slot->call.dropData(keptData);
 }
 
 void FuseRing::hand(Slot& slot) {

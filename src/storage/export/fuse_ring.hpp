@@ -48,6 +48,7 @@ private:
     void queue(Slot& slot);
     void answered(const io_uring_cqe& answer);
     void finishOne(Slot& slot);
+    void shrink();
     void hand(Slot& slot);
     void help();
 
@@ -59,6 +60,9 @@ private:
     bool readable_ = true;
     bool ended_ = false;
     unsigned inRing_ = 0;
+    bool large_ = false;  ///< there were large requests since shrink()
+    bool timing_ = false; ///< a timer runs
+    uint64_t requests_ = 0, requestsBefore_ = 0;
 
     UniqueFd wake_;    ///< written by helpers if this thread waits for a slot
     std::mutex mutex_; ///< of all below

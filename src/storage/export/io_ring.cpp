@@ -123,6 +123,16 @@ void IoRing::watch(int fd, uint64_t tag) {
     entry.user_data = tag;
 }
 
+void IoRing::wakeAfter(std::chrono::seconds time, uint64_t tag) {
+    timeout_[0] = time.count();
+    auto& entry = next();
+    entry.opcode = IORING_OP_TIMEOUT;
+    entry.fd = -1;
+    entry.addr = reinterpret_cast<uintptr_t>(timeout_);
+    entry.len = 1;
+    entry.user_data = tag;
+}
+
 Result<void> IoRing::submit(unsigned least) {
     for (;;) {
         long done = ::syscall(SYS_io_uring_enter, fd_.get(), queued_, least,

@@ -4,6 +4,7 @@
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <linux/io_uring.h>
 
@@ -26,6 +27,9 @@ public:
     void write(int fd, const void* from, unsigned size, uint64_t offset, uint64_t tag);
     /** Answers each time that @p fd becomes readable. An answer without IORING_CQE_F_MORE is the last one. */
     void watch(int fd, uint64_t tag);
+
+    /** Answers once after that time. One at a time. */
+    void wakeAfter(std::chrono::seconds time, uint64_t tag);
 
     /** Hands over what is queued; returns when at least @p least answers are there. */
     Result<void> submit(unsigned least);
@@ -55,6 +59,7 @@ private:
     const io_uring_cqe* cqes_ = nullptr;
     unsigned sqMask_ = 0, cqMask_ = 0, sqEntries_ = 0;
     unsigned queued_ = 0;
+    int64_t timeout_[2] = {}; ///< struct __kernel_timespec, read at submit()
 };
 
 } // namespace vz::exports

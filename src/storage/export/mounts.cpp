@@ -73,7 +73,7 @@ Result<std::vector<std::string>> mountPoints(const Attachment& attachment) {
 
 Result<std::optional<Attachment>> mountedAt(const std::string& given) {
     VZ_TRY(auto folder, realPath(given));
-    VZ_TRY(auto attachments, list());
+    VZ_TRY(auto attachments, readStates());
     for (auto& one : attachments) {
         VZ_TRY(auto points, mountPoints(one));
         if (std::find(points.begin(), points.end(), folder) != points.end())

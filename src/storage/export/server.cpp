@@ -77,6 +77,9 @@ Result<void> Server::openImage() {
     // Who had it last may be about to close it.
     options.wait = closeWait;
     VZ_TRY(volume_, ploop::Volume::open(ploop::hostFiles(), options_.descriptor, options));
+    // If the process that had it last has died, what it was writing may still be on its way to the disk.
+    // fallocate(2) waits for that; there is nothing else to it.
+    VZ_CHECK(image().top().file().reserve({0, ploop::sectorSize}));
     return volume_->finishPending();
 }
 
