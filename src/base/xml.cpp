@@ -28,6 +28,12 @@ std::string content(const Buffer& buffer) {
     return reinterpret_cast<const char*>(xmlBufferContent(buffer.get()));
 }
 
+std::string print(xmlDoc* doc, xmlNode* element, bool indent) {
+    Buffer buffer(xmlBufferCreate());
+    xmlNodeDump(buffer.get(), doc, element, 0, indent ? 1 : 0);
+    return content(buffer) + "\n";
+}
+
 struct FreeParser {
     void operator()(xmlParserCtxt* context) const { xmlFreeParserCtxt(context); }
 };
@@ -38,11 +44,13 @@ bool is(const xmlNode* node, std::string_view wanted) {
 
 } // namespace
 
-Result<Doc> parse(const std::string& text) {
+Result<Doc> parse(const std::string& text, Blanks blanks) {
     std::unique_ptr<xmlParserCtxt, FreeParser> context(xmlNewParserCtxt());
     if (!context)
         return fail(ErrorCode::NoMemory, "no memory for an XML parser");
-    constexpr int options = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_NOBLANKS;
+    int options = XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING;
+    if (blanks == Blanks::Drop)
+        options |= XML_PARSE_NOBLANKS;
     Doc doc(xmlCtxtReadMemory(context.get(), text.data(), static_cast<int>(text.size()), nullptr, nullptr,
                               options));
     if (doc && xmlDocGetRootElement(doc.get()))
@@ -57,9 +65,11 @@ std::string format(xmlDoc* doc) {
 }
 
 std::string format(xmlDoc* doc, xmlNode* element) {
-    Buffer buffer(xmlBufferCreate());
-    xmlNodeDump(buffer.get(), doc, element, 0, 1);
-    return content(buffer) + "\n";
+    return print(doc, element, true);
+}
+
+std::string formatAsIs(xmlDoc* doc) {
+    return print(doc, xmlDocGetRootElement(doc), false);
 }
 
 xmlNode* root(const Doc& doc) {

@@ -18,14 +18,19 @@ struct FreeDoc {
 /** Owner of a document and of every node in it. */
 using Doc = std::unique_ptr<xmlDoc, FreeDoc>;
 
+/** What becomes of text that is only blanks: indentation, mostly. */
+enum class Blanks { Drop, Keep };
+
 /** Parses a text: no network, no external entities, no DTD loading. Errors are XmlError with line and reason.
  */
-Result<Doc> parse(const std::string& text);
+Result<Doc> parse(const std::string& text, Blanks blanks = Blanks::Drop);
 
 /** The document as libvirt prints one: two blanks of indentation, no XML declaration. */
 std::string format(xmlDoc* doc);
 /** One element with all in it, as format() would print it on its own. */
 std::string format(xmlDoc* doc, xmlNode* element);
+/** The root element without a blank more or less than in the document, which was parsed with Blanks::Keep. */
+std::string formatAsIs(xmlDoc* doc);
 
 xmlNode* root(const Doc& doc);
 /** First child element of that name in no namespace; null if there is none (or @p parent is null). */

@@ -97,7 +97,7 @@ bool is32Bit(const std::string& arch) {
     return arch == "i686" || arch.starts_with("armv");
 }
 
-xmlNode* addGuest(xmlNode* root, const char* osType, const CapabilitiesFacts& facts) {
+void addGuest(xmlNode* root, const char* osType, const CapabilitiesFacts& facts) {
     auto* guest = add(root, "guest");
     add(guest, "os_type", {}, osType);
     auto* arch = add(guest, "arch", {{"name", facts.arch}});
@@ -105,7 +105,6 @@ xmlNode* addGuest(xmlNode* root, const char* osType, const CapabilitiesFacts& fa
     // virt-install takes the last domain type for its default, and Nova looks for "parallels" anywhere.
     add(arch, "domain", {{"type", "parallels"}});
     add(arch, "domain", {{"type", "vz"}});
-    return guest;
 }
 
 /** uname's name of an architecture as libvirt names it. */
@@ -125,25 +124,21 @@ void addEnum(xmlNode* parent, const char* name, Values values) {
         add(element, "value", {}, value);
 }
 
-/** A kind of device that has choices; these are told only if it is supported at all. */
-void addDevice(xmlNode* devices, const char* name, bool supported,
+/** A kind of device that containers can have, with its choices. */
+void addDevice(xmlNode* devices, const char* name,
                std::initializer_list<std::pair<const char*, Values>> choices) {
-    auto* device = add(devices, name, {{"supported", supported ? "yes" : "no"}});
-    if (!supported)
-        return;
+    auto* device = add(devices, name, {{"supported", "yes"}});
     for (const auto& [choice, values] : choices)
         addEnum(device, choice, values);
 }
 
-void addDevices(xmlNode* root, bool virtualMachines) {
+void addDevices(xmlNode* root) {
     auto* devices = add(root, "devices");
-    addDevice(devices, "disk", virtualMachines,
-              {{"diskDevice", {"disk", "cdrom"}}, {"bus", {"ide", "scsi", "virtio", "sata"}}});
-    addDevice(devices, "graphics", virtualMachines, {{"type", {"vnc"}}});
-    addDevice(devices, "video", virtualMachines, {{"modelType", {"vga", "virtio"}}});
-    addDevice(devices, "hostdev", true, {{"mode", {"capabilities"}}, {"capsType", {"storage", "misc"}}});
+    for (const char* name : {"disk", "graphics", "video"})
+        addSupported(devices, name, false);
+    addDevice(devices, "hostdev", {{"mode", {"capabilities"}}, {"capsType", {"storage", "misc"}}});
     addSupported(devices, "rng", false);
-    addDevice(devices, "filesystem", true, {{"driverType", {"path"}}});
+    addDevice(devices, "filesystem", {{"driverType", {"path"}}});
     for (const char* name : {"tpm", "redirdev", "channel"})
         addSupported(devices, name, false);
 }
@@ -151,9 +146,7 @@ void addDevices(xmlNode* root, bool virtualMachines) {
 Result<void> checkWanted(const char* emulator, const char* arch, const char* machine, const char* virtType,
                          const CapabilitiesFacts& facts) {
     using std::string_view;
-    if (virtType && virtType != string_view("vz") && virtType != string_view("parallels"))
-        return fail(ErrorCode::InvalidArg, "no domain capabilities for type '", virtType,
-                    "': this connection has the types 'vz' and 'parallels'");
+    VZ_CHECK(domainType(virtType));
     if (arch && arch != facts.arch)
         return fail(ErrorCode::InvalidArg, "no domain capabilities for architecture '", arch,
                     "': guests of this host are '", facts.arch, "'");
@@ -188,17 +181,20 @@ std::string capabilitiesXml(const CapabilitiesFacts& facts) {
     auto doc = newDocument("capabilities");
     auto* root = xml::root(doc);
     addHost(root, facts);
-    if (facts.virtualMachines) {
-        auto* features = add(addGuest(root, "hvm", facts), "features");
-        add(features, "acpi", {{"default", "on"}, {"toggle", "yes"}});
-        add(features, "apic", {{"default", "on"}, {"toggle", "no"}});
-    }
     addGuest(root, "exe", facts);
     return xml::format(doc.get());
 }
 
 unsigned maxVcpus(const CapabilitiesFacts& facts) {
     return facts.topology.cpuCount();
+}
+
+Result<std::string> domainType(const char* asked) {
+    std::string type = asked ? asked : "vz";
+    if (type != "vz" && type != "parallels")
+        return fail(ErrorCode::InvalidArg, "no domain capabilities for type '", type,
+                    "': this connection has the types 'vz' and 'parallels'");
+    return type;
 }
 
 Result<std::string> domainCapabilitiesXml(const char* emulator, const char* arch, const char* machine,
@@ -219,7 +215,7 @@ Result<std::string> domainCapabilitiesXml(const char* emulator, const char* arch
     for (const char* mode : {"host-passthrough", "maximum", "host-model", "custom"})
         add(cpu, "mode", {{"name", mode}, {"supported", "no"}});
     addSupported(root, "memoryBacking", false);
-    addDevices(root, facts.virtualMachines);
+    addDevices(root);
     auto* features = add(root, "features");
     for (const char* feature : {"gic", "vmcoreinfo", "genid", "backingStoreInput", "backup", "sev"})
         addSupported(features, feature, false);

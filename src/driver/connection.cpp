@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "base/log.hpp"
+#include "driver/machine_documents.hpp"
 #include "driver/methods.hpp"
 #include "libvirt/host.hpp"
 
@@ -69,8 +70,17 @@ int connectClose(virConnectPtr conn) noexcept {
     return 0;
 }
 
-int connectSupportsFeature(virConnectPtr, int feature) noexcept {
-    return abi::globalFeature(feature);
+int connectSupportsFeature(virConnectPtr conn, int feature) noexcept {
+    if (auto supported = abi::globalFeature(feature))
+        return *supported;
+    // What is left is about migration, which is that of QEMU's driver.
+    return detail::guarded<int>([&]() -> Result<Passed<int>> {
+        VZ_TRY(auto* driver, activeDriver());
+        auto machines = MachineCall::begin(*driver, conn);
+        if (!machines)
+            return Passed<int>{0};
+        return forwardConnectAs<"connectSupportsFeature", int (*)(virConnectPtr, int)>(*machines, feature);
+    });
 }
 
 Result<const char*> connectGetType(const ConnectCall&) {
@@ -104,14 +114,16 @@ Result<int> connectGetMaxVcpus(const ConnectCall& call, const char* type) {
 }
 
 Result<std::string> connectGetCapabilities(const ConnectCall& call) {
-    return capabilitiesXml(call.driver.capabilities());
+    return call.driver.machineCapabilities().capabilities(call.driver.capabilities(),
+                                                          machineDocuments(call.driver, call.conn));
 }
 
 Result<std::string> connectGetDomainCapabilities(const ConnectCall& call, const char* emulator,
                                                  const char* arch, const char* machine, const char* virtType,
                                                  unsigned int flags) {
-    VZ_CHECK(allowFlags(flags, 0, "virConnectGetDomainCapabilities"));
-    return domainCapabilitiesXml(emulator, arch, machine, virtType, call.driver.capabilities());
+    return call.driver.machineCapabilities().domainCapabilities({emulator, arch, machine, virtType, flags},
+                                                                call.driver.capabilities(),
+                                                                machineDocuments(call.driver, call.conn));
 }
 
 Result<int> connectIsEncrypted(const ConnectCall&) {

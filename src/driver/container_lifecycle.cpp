@@ -68,6 +68,10 @@ Result<void> ContainerDomain::start(const StartMode& mode) {
 Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mode) {
     if (active())
         return fail(ErrorCode::OperationInvalid, "domain is already running");
+    // Whoever had the job before us, or its end if it was transient, may have removed it: nobody could reach
+    // a container of a domain that is in no list.
+    if (driver_.registry().byUuid(uuid_).get() != this)
+        return fail(ErrorCode::NoDomain, "no domain with matching uuid '", uuid_, "' (", name(), ")");
     {
         std::lock_guard lock(lock_);
         starting_ = true;

@@ -1,19 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "driver/machine_methods.hpp"
 #include "driver/methods.hpp"
 
 namespace vz::driver {
 
 namespace {
-
-Result<domain::Config> parse(const ConnectCall& call, const char* xml, bool validate) {
-    VZ_TRY(auto config, domain::Config::parse(call.driver.parser(), xml, {.validate = validate}));
-    if (config.definition().guestType != domain::GuestType::Container)
-        return fail(
-            ErrorCode::ConfigUnsupported,
-            "<os><type>hvm</type>: this version of the vz driver runs containers ('exe') only; define ",
-            "virtual machines on qemu:///system");
-    return config;
-}
 
 /** The job of a domain found by name or UUID; the domain may have gone while it was waited for. */
 Result<ScopedJob> lockExisting(const ConnectCall& call, const DomainRef& domain, const char* api) {
@@ -23,6 +14,13 @@ Result<ScopedJob> lockExisting(const ConnectCall& call, const DomainRef& domain,
         return fail(ErrorCode::OperationFailed, "domain '", domain->name(),
                     "' went away meanwhile; try again");
     return job;
+}
+
+/** The name and UUID of a container that is being made: no virtual machine has them. */
+Result<Names::Claim> claimNames(const ConnectCall& call, const domain::Definition& definition) {
+    VZ_TRY(auto claim, call.driver.claimNames(definition.name, definition.uuid));
+    VZ_CHECK(freeOfMachines(call, definition.name, definition.uuid));
+    return claim;
 }
 
 /** The domain that this definition redefines, or null. OperationFailed if name and UUID are two domains'. */
@@ -39,14 +37,18 @@ Result<DomainRef> existing(const ConnectCall& call, const domain::Definition& de
 
 } // namespace
 
-Result<virDomainPtr> defineXml(const ConnectCall& call, const char* xml) {
+Result<Passed<virDomainPtr>> defineXml(const ConnectCall& call, const char* xml) {
     return defineXmlFlags(call, xml, 0);
 }
 
-Result<virDomainPtr> defineXmlFlags(const ConnectCall& call, const char* xml, unsigned int flags) {
+Result<Passed<virDomainPtr>> defineXmlFlags(const ConnectCall& call, const char* xml, unsigned int flags) {
+    if (isMachine(xml))
+        return defineMachine(call, xml, flags);
     VZ_CHECK(allowFlags(flags, VIR_DOMAIN_DEFINE_VALIDATE, "virDomainDefineXMLFlags"));
-    VZ_TRY(auto config, parse(call, xml, flags & VIR_DOMAIN_DEFINE_VALIDATE));
+    VZ_TRY(auto config, domain::Config::parse(call.driver.parser(), xml,
+                                              {.validate = (flags & VIR_DOMAIN_DEFINE_VALIDATE) != 0}));
     VZ_CHECK(checkAccess(call.conn, config.def().get(), "domainDefineXMLFlags", flags));
+    VZ_TRY(auto names, claimNames(call, config.definition()));
     VZ_TRY(auto domain, existing(call, config.definition()));
     bool update = domain && domain->persistent();
     if (!domain) {
@@ -60,20 +62,27 @@ Result<virDomainPtr> defineXmlFlags(const ConnectCall& call, const char* xml, un
     } else {
         VZ_TRY(auto job, lockExisting(call, domain, "virDomainDefineXMLFlags"));
         VZ_CHECK(domain->define(std::move(config)));
+        // A transient one may have ended, and gone, just before.
+        if (call.driver.registry().byUuid(domain->uuid()) != domain)
+            VZ_CHECK(call.driver.registry().add(domain));
     }
     call.driver.events().lifecycle(domain->subject(), VIR_DOMAIN_EVENT_DEFINED,
                                    update ? VIR_DOMAIN_EVENT_DEFINED_UPDATED
                                           : VIR_DOMAIN_EVENT_DEFINED_ADDED);
-    return domainHandle(call.conn, *domain);
+    return passed<virDomainPtr>(domainHandle(call.conn, *domain));
 }
 
-Result<virDomainPtr> createXml(const ConnectCall& call, const char* xml, unsigned int flags) {
+Result<Passed<virDomainPtr>> createXml(const ConnectCall& call, const char* xml, unsigned int flags) {
+    if (isMachine(xml))
+        return createMachine(call, xml, flags);
     VZ_CHECK(allowFlags(flags,
                         VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY | VIR_DOMAIN_START_VALIDATE |
                             VIR_DOMAIN_START_BYPASS_CACHE | VIR_DOMAIN_START_FORCE_BOOT,
                         "virDomainCreateXML"));
-    VZ_TRY(auto config, parse(call, xml, flags & VIR_DOMAIN_START_VALIDATE));
+    VZ_TRY(auto config, domain::Config::parse(call.driver.parser(), xml,
+                                              {.validate = (flags & VIR_DOMAIN_START_VALIDATE) != 0}));
     VZ_CHECK(checkAccess(call.conn, config.def().get(), "domainCreateXML", flags));
+    VZ_TRY(auto names, claimNames(call, config.definition()));
     VZ_TRY(auto domain, existing(call, config.definition()));
     ContainerDomain::StartMode mode;
     mode.paused = flags & VIR_DOMAIN_START_PAUSED;
@@ -83,7 +92,7 @@ Result<virDomainPtr> createXml(const ConnectCall& call, const char* xml, unsigne
         if (domain->active())
             return fail(ErrorCode::OperationInvalid, "domain '", domain->name(), "' is already active");
         VZ_CHECK(domain->startOnce(std::move(config), mode));
-        return domainHandle(call.conn, *domain);
+        return passed<virDomainPtr>(domainHandle(call.conn, *domain));
     }
     domain = std::make_shared<ContainerDomain>(call.driver, std::move(config), false);
     VZ_TRY(auto job, domain->jobs().begin("virDomainCreateXML", std::chrono::seconds(1)));
@@ -93,7 +102,7 @@ Result<virDomainPtr> createXml(const ConnectCall& call, const char* xml, unsigne
         (void)call.driver.idRanges().release(domain->uuid());
         return std::move(started).takeError();
     }
-    return domainHandle(call.conn, *domain);
+    return passed<virDomainPtr>(domainHandle(call.conn, *domain));
 }
 
 Result<void> undefine(const DomainCall& call) {
@@ -117,6 +126,8 @@ Result<void> undefineFlags(const DomainCall& call, unsigned int flags) {
 
 Result<void> rename(const DomainCall& call, const char* name, unsigned int flags) {
     VZ_CHECK(allowFlags(flags, 0, "virDomainRename"));
+    VZ_TRY(auto names, call.driver.claimNames(name, ""));
+    VZ_CHECK(freeOfMachines({call.driver, call.conn}, name, ""));
     VZ_TRY(auto job, call.modify());
     auto before = call.domain.subject();
     VZ_CHECK(call.domain.rename(name));

@@ -7,6 +7,7 @@
 #include "ct/guest_facts.hpp"
 #include "ct/network.hpp"
 #include "driver/container_domain.hpp"
+#include "vm/ids.hpp"
 
 namespace vz::driver {
 
@@ -14,7 +15,11 @@ Driver::Driver(Settings settings, Inhibit inhibit)
     : settings_(std::move(settings)), paths_{settings_.configDir, settings_.runDir, settings_.libDir,
                                              settings_.logDir},
       inhibit_(std::move(inhibit)), store_(paths_.config),
-      idRanges_(cat(paths_.lib, "/id-ranges"), settings_.idRangeFirst, settings_.idRangeLast) {}
+      idRanges_(cat(paths_.lib, "/id-ranges"), settings_.idRangeFirst, settings_.idRangeLast),
+      machines_({.uri = settings_.qemuUri, .showForeign = settings_.showForeignMachines}),
+      machineCapabilities_({.helper = settings_.kvmProbe, .wish = settings_.vmAccelerator}),
+      monitorEvents_({.shows = [this](virDomainPtr machine) { return machines_.visible(machine); },
+                      .outerId = vm::outerId}) {}
 
 Driver::~Driver() {
     if (autostart_.joinable())
@@ -150,9 +155,45 @@ void Driver::countActive(int change) {
         inhibit_(active_ > 0);
 }
 
+Result<Names::Claim> Driver::claimNames(const std::string& name, const std::string& uuid) {
+    return names_.claim(name, uuid, std::chrono::seconds(settings_.jobTimeoutSeconds));
+}
+
 void Driver::connected(virConnectPtr conn) {
-    std::lock_guard lock(connectionsLock_);
-    connections_.insert(conn);
+    {
+        std::lock_guard lock(connectionsLock_);
+        connections_.insert(conn);
+    }
+    relayEvents(conn);
+}
+
+Result<std::shared_ptr<abi::InnerConnection>> Driver::machineConnection(virConnectPtr conn) {
+    VZ_TRY(auto inner, machines_.connection(conn));
+    relayEvents(conn); // if it came back, so does the driver's own
+    return inner;
+}
+
+/** Opens the driver's own connection to QEMU's driver if it has none, and listens to it. */
+void Driver::relayEvents(virConnectPtr conn) {
+    if (machines_.ownAlive())
+        return;
+    std::lock_guard lock(relayLock_);
+    if (!machines_.ensureOwn(conn))
+        return;
+    abi::AsDaemon asDaemon; // events are for all clients
+    relay_.reset();
+    auto inner = machines_.own();
+    auto started =
+        inner ? abi::EventRelay::start(
+                    (*inner)->get(), *events_,
+                    {.relays = [this](virDomainPtr machine, int, int type,
+                                      int detail) { return machines_.noteEvent(machine, type, detail); },
+                     .outerId = vm::outerId})
+              : Result<std::unique_ptr<abi::EventRelay>>(std::move(inner).takeError());
+    if (started)
+        relay_ = *std::move(started);
+    else
+        log::error("events of virtual machines do not arrive: ", started.error().message());
 }
 
 bool Driver::isConnected(virConnectPtr conn) const {
@@ -165,6 +206,10 @@ void Driver::disconnected(virConnectPtr conn) {
         std::lock_guard lock(connectionsLock_);
         connections_.erase(conn);
     }
+    // Like autodestroy(): QEMU's driver waits for the machines that end with a connection, and this is the
+    // thread that serves all clients.
+    if (auto inner = machines_.disconnected(conn))
+        autodestroyer_.post([last = std::move(inner)]() mutable { last.reset(); });
     for (auto& domain : registry_.all()) {
         if (domain->autodestroyOwner() == conn)
             autodestroy(domain);

@@ -6,11 +6,16 @@
 #include "ct/id_ranges.hpp"
 #include "domain/store.hpp"
 #include "driver/capabilities.hpp"
+#include "driver/machine_capabilities.hpp"
+#include "driver/names.hpp"
 #include "driver/registry.hpp"
 #include "driver/settings.hpp"
 #include "driver/worker.hpp"
 #include "libvirt/domain_xml.hpp"
+#include "libvirt/event_relay.hpp"
+#include "libvirt/monitor_events.hpp"
 #include "libvirt/objects.hpp"
+#include "vm/machines.hpp"
 
 #include <functional>
 #include <memory>
@@ -48,6 +53,13 @@ public:
     ct::IdRanges& idRanges() { return idRanges_; }
     Reactor& reactor() { return *reactor_; }
     Worker& worker() { return worker_; }
+    vm::Machines& machines() { return machines_; }
+    /** QEMU's driver for the calls of a client: see vm::Machines::connection(). */
+    Result<std::shared_ptr<abi::InnerConnection>> machineConnection(virConnectPtr conn);
+    abi::MonitorEvents& monitorEvents() { return monitorEvents_; }
+    MachineCapabilities& machineCapabilities() { return machineCapabilities_; }
+    /** See Names::claim(); waits as long as the settings say. */
+    Result<Names::Claim> claimNames(const std::string& name, const std::string& uuid);
 
     /** A domain became active (+1) or inactive (-1): keeps a `libvirtd --timeout` alive while any is. */
     void countActive(int change);
@@ -66,6 +78,7 @@ private:
     void adoptRunning();
     void adopt(const std::string& uuid);
     void autostartAll();
+    void relayEvents(virConnectPtr conn);
 
     Settings settings_;
     domain::Paths paths_;
@@ -83,6 +96,12 @@ private:
     std::mutex activeLock_;
     int active_ = 0;
     Registry registry_;
+    Names names_;
+    vm::Machines machines_;
+    MachineCapabilities machineCapabilities_;
+    abi::MonitorEvents monitorEvents_;
+    std::mutex relayLock_;
+    std::unique_ptr<abi::EventRelay> relay_;
     std::thread autostart_;
     // Last: their tasks use everything above.
     Worker worker_;

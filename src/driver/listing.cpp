@@ -63,79 +63,149 @@ bool matches(const ContainerDomain& domain, unsigned int flags) {
                         {VIR_CONNECT_LIST_DOMAINS_NO_CHECKPOINT, true}});
 }
 
-/** The found domain as a handle, if the connection may see it. */
-Result<virDomainPtr> found(const ConnectCall& call, const DomainRef& domain, const char* slot,
-                           const std::string& what) {
-    if (!domain)
-        return fail(ErrorCode::NoDomain, "no domain with matching ", what);
-    VZ_CHECK(checkAccess(call.conn, domain->config().def().get(), slot, 0));
-    return domainHandle(call.conn, *domain);
+/** The virtual machines that the client sees. None if QEMU's driver cannot be reached: the containers are
+ * there without it. */
+std::vector<abi::DomainHandle> machines(const ConnectCall& call, unsigned int flags) {
+    auto inner = call.driver.machineConnection(call.conn);
+    if (!inner)
+        return {};
+    auto list = call.driver.machines().list(**inner, flags);
+    return list ? *std::move(list) : std::vector<abi::DomainHandle>();
 }
+
+/** The found container as a handle, if the connection may see it. */
+Result<Passed<virDomainPtr>> found(const ConnectCall& call, const ContainerDomain& domain, const char* slot) {
+    VZ_CHECK(checkAccess(call.conn, domain.config().def().get(), slot, 0));
+    VZ_TRY(auto* handle, domainHandle(call.conn, domain));
+    return Passed<virDomainPtr>{handle};
+}
+
+/** A virtual machine as QEMU's driver has found it: one that the client does not see is not there. */
+template<typename Find>
+Result<Passed<virDomainPtr>> foundMachine(const ConnectCall& call, const std::string& what, Find find) {
+    auto none = [&] { return fail(ErrorCode::NoDomain, "no domain with matching ", what); };
+    auto machines = MachineCall::begin(call.driver, call.conn);
+    if (!machines) // it may be one; but nobody can tell now
+        return call.driver.machines().absent()
+                   ? none()
+                   : std::move(machines).takeError().within(cat("no container has a matching ", what));
+    abi::DomainHandle machine(find(machines->inner->get()));
+    if (!machine)
+        return ::virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? Result<Passed<virDomainPtr>>(none())
+                                                            : Passed<virDomainPtr>{nullptr};
+    if (!call.driver.machines().visible(machine.get()))
+        return none();
+    VZ_TRY(auto* handle, outerHandle(call.conn, machine.get()));
+    return Passed<virDomainPtr>{handle};
+}
+
+/** The list that the client frees. */
+class HandleList {
+public:
+    explicit HandleList(size_t capacity)
+        : list_(static_cast<virDomainPtr*>(std::calloc(capacity + 1, sizeof(virDomainPtr)))) {
+        if (!list_)
+            throw std::bad_alloc();
+    }
+    HandleList(const HandleList&) = delete;
+    HandleList& operator=(const HandleList&) = delete;
+    ~HandleList() {
+        for (int i = 0; list_ && i < count_; ++i)
+            ::virDomainFree(list_[i]);
+        std::free(list_);
+    }
+    void add(virDomainPtr handle) { list_[count_++] = handle; }
+    int release(virDomainPtr** list) {
+        *list = std::exchange(list_, nullptr);
+        return count_;
+    }
+
+private:
+    virDomainPtr* list_;
+    int count_ = 0;
+};
 
 } // namespace
 
 Result<int> listDomains(const ConnectCall& call, int* ids, int max) {
     int count = 0;
-    for (auto& domain : listed(call, true)) {
-        int id = domain->id();
+    auto add = [&](int id) {
         if (id > 0 && count < max)
             ids[count++] = id;
-    }
+    };
+    for (auto& domain : listed(call, true))
+        add(domain->id());
+    for (auto& machine : machines(call, VIR_CONNECT_LIST_DOMAINS_ACTIVE))
+        add(vm::outerId(static_cast<int>(::virDomainGetID(machine.get()))));
     return count;
 }
 
 Result<int> numOfDomains(const ConnectCall& call) {
-    return static_cast<int>(listed(call, true).size());
+    return static_cast<int>(listed(call, true).size() +
+                            machines(call, VIR_CONNECT_LIST_DOMAINS_ACTIVE).size());
 }
 
 Result<int> listDefinedDomains(const ConnectCall& call, char** names, int max) {
     int count = 0;
-    for (auto& domain : listed(call, false)) {
+    auto add = [&](const char* name) {
         if (count < max)
-            names[count++] = ::strdup(domain->name().c_str());
-    }
+            names[count++] = ::strdup(name);
+    };
+    for (auto& domain : listed(call, false))
+        add(domain->name().c_str());
+    for (auto& machine : machines(call, VIR_CONNECT_LIST_DOMAINS_INACTIVE))
+        add(::virDomainGetName(machine.get()));
     return count;
 }
 
 Result<int> numOfDefinedDomains(const ConnectCall& call) {
-    return static_cast<int>(listed(call, false).size());
+    return static_cast<int>(listed(call, false).size() +
+                            machines(call, VIR_CONNECT_LIST_DOMAINS_INACTIVE).size());
 }
 
 Result<int> listAllDomains(const ConnectCall& call, virDomainPtr** domains, unsigned int flags) {
     VZ_CHECK(allowFlags(flags, allListFlags, "virConnectListAllDomains"));
-    auto all = call.driver.registry().all();
-    std::erase_if(all, [&](auto& domain) { return !matches(*domain, flags) || !mayList(call, *domain); });
+    auto containers = call.driver.registry().all();
+    std::erase_if(containers,
+                  [&](auto& domain) { return !matches(*domain, flags) || !mayList(call, *domain); });
+    auto virtualMachines = machines(call, flags);
+    size_t total = containers.size() + virtualMachines.size();
     if (!domains)
-        return static_cast<int>(all.size());
-    auto** list = static_cast<virDomainPtr*>(std::calloc(all.size() + 1, sizeof(virDomainPtr)));
-    if (!list)
-        throw std::bad_alloc();
-    int count = 0;
-    for (auto& domain : all) {
-        auto made = domainHandle(call.conn, *domain);
-        if (!made) {
-            while (count > 0)
-                ::virDomainFree(list[--count]);
-            std::free(list);
-            return std::move(made).takeError();
-        }
-        list[count++] = *made;
+        return static_cast<int>(total);
+    HandleList list(total);
+    for (auto& domain : containers) {
+        VZ_TRY(auto* handle, domainHandle(call.conn, *domain));
+        list.add(handle);
     }
-    *domains = list;
-    return count;
+    for (auto& machine : virtualMachines) {
+        VZ_TRY(auto* handle, outerHandle(call.conn, machine.get()));
+        list.add(handle);
+    }
+    return list.release(domains);
 }
 
-Result<virDomainPtr> lookupById(const ConnectCall& call, int id) {
-    return found(call, call.driver.registry().byId(id), "domainLookupByID", cat("id ", id));
+Result<Passed<virDomainPtr>> lookupById(const ConnectCall& call, int id) {
+    if (auto domain = call.driver.registry().byId(id))
+        return found(call, *domain, "domainLookupByID");
+    if (!vm::isMachineId(id))
+        return fail(ErrorCode::NoDomain, "no domain with matching id ", id);
+    return foundMachine(call, cat("id ", id),
+                        [&](virConnectPtr inner) { return ::virDomainLookupByID(inner, vm::innerId(id)); });
 }
 
-Result<virDomainPtr> lookupByUuid(const ConnectCall& call, const unsigned char* uuid) {
+Result<Passed<virDomainPtr>> lookupByUuid(const ConnectCall& call, const unsigned char* uuid) {
     VZ_TRY(auto text, abi::uuidText(uuid));
-    return found(call, call.driver.registry().byUuid(text), "domainLookupByUUID", cat("uuid '", text, "'"));
+    if (auto domain = call.driver.registry().byUuid(text))
+        return found(call, *domain, "domainLookupByUUID");
+    return foundMachine(call, cat("uuid '", text, "'"),
+                        [&](virConnectPtr inner) { return ::virDomainLookupByUUID(inner, uuid); });
 }
 
-Result<virDomainPtr> lookupByName(const ConnectCall& call, const char* name) {
-    return found(call, call.driver.registry().byName(name), "domainLookupByName", cat("name '", name, "'"));
+Result<Passed<virDomainPtr>> lookupByName(const ConnectCall& call, const char* name) {
+    if (auto domain = call.driver.registry().byName(name))
+        return found(call, *domain, "domainLookupByName");
+    return foundMachine(call, cat("name '", name, "'"),
+                        [&](virConnectPtr inner) { return ::virDomainLookupByName(inner, name); });
 }
 
 } // namespace vz::driver

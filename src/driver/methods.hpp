@@ -60,14 +60,14 @@ Result<int> numOfDomains(const ConnectCall& call);
 Result<int> listAllDomains(const ConnectCall& call, virDomainPtr** domains, unsigned int flags);
 Result<int> listDefinedDomains(const ConnectCall& call, char** names, int max);
 Result<int> numOfDefinedDomains(const ConnectCall& call);
-Result<virDomainPtr> lookupById(const ConnectCall& call, int id);
-Result<virDomainPtr> lookupByUuid(const ConnectCall& call, const unsigned char* uuid);
-Result<virDomainPtr> lookupByName(const ConnectCall& call, const char* name);
+Result<Passed<virDomainPtr>> lookupById(const ConnectCall& call, int id);
+Result<Passed<virDomainPtr>> lookupByUuid(const ConnectCall& call, const unsigned char* uuid);
+Result<Passed<virDomainPtr>> lookupByName(const ConnectCall& call, const char* name);
 
 // definition.cpp
-Result<virDomainPtr> defineXml(const ConnectCall& call, const char* xml);
-Result<virDomainPtr> defineXmlFlags(const ConnectCall& call, const char* xml, unsigned int flags);
-Result<virDomainPtr> createXml(const ConnectCall& call, const char* xml, unsigned int flags);
+Result<Passed<virDomainPtr>> defineXml(const ConnectCall& call, const char* xml);
+Result<Passed<virDomainPtr>> defineXmlFlags(const ConnectCall& call, const char* xml, unsigned int flags);
+Result<Passed<virDomainPtr>> createXml(const ConnectCall& call, const char* xml, unsigned int flags);
 Result<void> undefine(const DomainCall& call);
 Result<void> undefineFlags(const DomainCall& call, unsigned int flags);
 Result<void> rename(const DomainCall& call, const char* name, unsigned int flags);

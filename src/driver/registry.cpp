@@ -3,6 +3,8 @@
 
 #include "driver/container_domain.hpp"
 
+#include <algorithm>
+
 namespace vz::driver {
 
 static DomainRef find(const std::map<std::string, DomainRef>& index, const std::string& key) {
@@ -37,15 +39,18 @@ std::vector<DomainRef> Registry::all() const {
 }
 
 Result<void> Registry::add(const DomainRef& domain) {
-    std::lock_guard lock(mutex_);
+    // A domain's lock comes before ours: no domain is asked for its name while ours is held.
     auto name = domain->name();
     const auto& uuid = domain->uuid();
+    std::lock_guard lock(mutex_);
     if (auto other = find(byName_, name))
         return fail(ErrorCode::OperationFailed, "domain '", name, "' already exists with uuid ",
                     other->uuid());
-    if (auto other = find(byUuid_, uuid))
-        return fail(ErrorCode::OperationFailed, "domain '", other->name(), "' is already defined with uuid ",
-                    uuid);
+    if (auto other = find(byUuid_, uuid)) {
+        auto named = std::ranges::find(byName_, other, [](const auto& entry) { return entry.second; });
+        return fail(ErrorCode::OperationFailed, "domain '", named == byName_.end() ? "" : named->first,
+                    "' is already defined with uuid ", uuid);
+    }
     byName_[name] = domain;
     byUuid_[uuid] = domain;
     return {};

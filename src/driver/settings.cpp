@@ -177,6 +177,33 @@ Problem setFlag(Settings& settings, const Value& value) {
     return {};
 }
 
+/** A libvirt URI of this host, or nothing. Remote ones would put the machines on another host than the
+ * containers: paths, devices and networks of one list would be those of two. */
+Problem setLocalUri(Settings& settings, const Value& value) {
+    const auto* uri = std::get_if<std::string>(&value);
+    bool local =
+        uri && (uri->empty() || (uri->starts_with("qemu") && uri->find(":///") != std::string::npos));
+    if (!local)
+        return "must be the URI of QEMU's driver on this host in quotes, as \"qemu:///system\", or \"\" for "
+               "none";
+    settings.qemuUri = *uri;
+    return {};
+}
+
+Problem setAccelerator(Settings& settings, const Value& value) {
+    constexpr std::pair<std::string_view, vm::AcceleratorWish> names[] = {{"auto", vm::AcceleratorWish::Auto},
+                                                                          {"kvm", vm::AcceleratorWish::Kvm},
+                                                                          {"tcg", vm::AcceleratorWish::Tcg}};
+    const auto* wanted = std::get_if<std::string>(&value);
+    for (const auto& [name, wish] : names) {
+        if (wanted && *wanted == name) {
+            settings.vmAccelerator = wish;
+            return {};
+        }
+    }
+    return "must be \"auto\", \"kvm\" or \"tcg\"";
+}
+
 /** Ids 0...65535 are the host's own accounts, and 2^32 - 1 is no id at all. */
 constexpr int64_t leastId = 65536, mostId = UINT32_MAX;
 constexpr int64_t longest = 86400; // seconds; a longer wait is a typing mistake
@@ -199,7 +226,10 @@ constexpr Known known[] = {
     {"job_timeout", setNumber<&Settings::jobTimeoutSeconds, 1, longest>},
     {"shutdown_timeout", setNumber<&Settings::shutdownTimeoutSeconds, 1, longest>},
     {"autostart", setFlag<&Settings::autostart>},
+    {"qemu_uri", setLocalUri},
     {"show_foreign_machines", setFlag<&Settings::showForeignMachines>},
+    {"vm_accelerator", setAccelerator},
+    {"kvm_probe", setPath<&Settings::kvmProbe>},
 };
 
 Result<void> checkTogether(const Settings& settings, const std::string& origin) {
@@ -216,6 +246,10 @@ Result<void> checkTogether(const Settings& settings, const std::string& origin) 
 
 std::string Settings::defaultSupervisor() {
     return VZ_HELPER_DIR "/vz-supervisor";
+}
+
+std::string Settings::defaultKvmProbe() {
+    return VZ_HELPER_DIR "/vz-kvm-probe";
 }
 
 Result<Settings> Settings::parse(std::string_view text, const std::string& origin) {
@@ -239,6 +273,13 @@ Result<Settings> Settings::parse(std::string_view text, const std::string& origi
     }
     VZ_CHECK(checkTogether(settings, origin));
     return settings;
+}
+
+std::vector<std::string_view> Settings::names() {
+    std::vector<std::string_view> all;
+    for (const auto& setting : known)
+        all.push_back(setting.name);
+    return all;
 }
 
 Result<Settings> Settings::load(const std::string& path) {

@@ -2,10 +2,12 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "vm/accelerator.hpp"
 
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace vz::driver {
 
@@ -28,8 +30,14 @@ struct Settings {
     /** shutdown_timeout: an orderly stop, before it is given up. 90 s is what systemd gives a unit to stop
      *  (DefaultTimeoutStopSec). */
     unsigned shutdownTimeoutSeconds = 90;
-    bool autostart = true;            ///< autostart: start guests marked for it with the daemon
-    bool showForeignMachines = false; ///< show_foreign_machines: list VMs that were not made through us
+    bool autostart = true; ///< autostart: start guests marked for it with the daemon
+
+    /** qemu_uri: where libvirt's QEMU driver is, which has the virtual machines; empty: there are none. */
+    std::string qemuUri = "qemu:///system";
+    /** show_foreign_machines: whether machines of qemu_uri that were not made through us are seen. */
+    bool showForeignMachines = false;
+    vm::AcceleratorWish vmAccelerator = vm::AcceleratorWish::Auto; ///< vm_accelerator: auto, kvm or tcg
+    std::string kvmProbe = defaultKvmProbe(); ///< kvm_probe: absolute path of the program
 
     /**
      * Reads @p text; @p origin is its name in messages. Names that are not known are logged as a warning, as
@@ -41,7 +49,13 @@ struct Settings {
     /** Reads the file; one that is not there means the defaults. */
     static Result<Settings> load(const std::string& path);
 
+    /** Every name that a file may have. */
+    static std::vector<std::string_view> names();
+
+    bool operator==(const Settings&) const = default;
+
     static std::string defaultSupervisor();
+    static std::string defaultKvmProbe();
 };
 
 } // namespace vz::driver

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "driver/slot.hpp"
 
+#include "driver/refusals.hpp"
+
 namespace vz::driver {
 
 Result<Driver*> activeDriver() {
@@ -21,15 +23,16 @@ Result<void> checkAccess(virConnectPtr conn, const void* def, const char* slot, 
     return {};
 }
 
-Result<DomainRef> findDomain(Driver& driver, virDomainPtr handle) {
-    unsigned char bytes[VIR_UUID_BUFLEN];
-    if (::virDomainGetUUID(handle, bytes) < 0)
-        return abi::lastError("invalid domain handle");
-    VZ_TRY(auto uuid, abi::uuidText(bytes));
-    if (auto domain = driver.registry().byUuid(uuid))
-        return domain;
-    const char* name = ::virDomainGetName(handle);
-    return fail(ErrorCode::NoDomain, "no domain with matching uuid '", uuid, "' (", name ? name : "", ")");
+Result<DomainRef> findContainer(Driver& driver, virDomainPtr handle) {
+    VZ_TRY(auto uuid, abi::uuidText(abi::domainKey(handle).uuid));
+    return driver.registry().byUuid(uuid);
+}
+
+Error refuse(const char* slot) {
+    auto refusal = refusalOf(slot);
+    return fail(ErrorCode::NoSupport,
+                "this function is not supported by the connection driver: ", refusal.api,
+                " for containers: ", refusal.reason);
 }
 
 Result<virDomainPtr> domainHandle(virConnectPtr conn, const ContainerDomain& domain) {

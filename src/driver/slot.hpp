@@ -4,9 +4,11 @@
 #include "base/result.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/driver.hpp"
+#include "driver/forward.hpp"
 #include "libvirt/access.hpp"
 #include "libvirt/driver_table.hpp"
 #include "libvirt/objects.hpp"
+#include "vm/machines.hpp"
 
 #include <libvirt/libvirt.h>
 
@@ -19,8 +21,11 @@
 
 /**
  * From a C++ method to a slot of libvirt's table. A method gets what it works on and the arguments of the
- * public API behind the object, and returns a Result; the wrapper made here has the C prototype, finds the
- * domain, asks for access, catches everything and turns an Error into libvirt's.
+ * public API behind the object, and returns a Result; the wrapper made here has the C prototype, finds out
+ * which guest is meant, asks for access, catches everything and turns an Error into libvirt's.
+ *
+ * A container's call is a method of ours, or refused by the one rule (refuse()). A virtual machine's call
+ * goes to the same slot of QEMU's driver (forward.hpp), or to a method of ours that does a little more.
  */
 namespace vz::driver {
 
@@ -44,27 +49,38 @@ struct DomainCall {
     }
 };
 
-/** A text as template argument. */
-template<size_t N>
-struct Name {
-    consteval Name(const char (&text)[N]) { std::copy_n(text, N, value); }
-    char value[N];
-};
-
 /** Checks the connection's right to call @p slot; @p def null for calls about no domain. */
 Result<void> checkAccess(virConnectPtr conn, const void* def, const char* slot, unsigned int flags);
 
 /** The driver, or OperationInvalid-like errors while it is not initialized. */
 Result<Driver*> activeDriver();
 
-/** The domain a client's handle means; NoDomain with its name and UUID if it is gone. */
-Result<DomainRef> findDomain(Driver& driver, virDomainPtr handle);
+/** The container a client's handle means; null if it is not one of a container. */
+Result<DomainRef> findContainer(Driver& driver, virDomainPtr handle);
+
+/** The refusal of a call that containers do not have, with the reason from api_support.tsv. */
+Error refuse(const char* slot);
 
 /** A new handle of @p domain for a client, with its present id. */
 Result<virDomainPtr> domainHandle(virConnectPtr conn, const ContainerDomain& domain);
 
 /** Error unless @p flags has only bits of @p allowed. */
 Result<void> allowFlags(unsigned int flags, unsigned int allowed, const char* api);
+
+/** The value of a method as the C function returns it; texts become malloc'ed ones, which libvirt frees. */
+template<typename R, typename T>
+Result<Passed<R>> passed(Result<T>&& result) {
+    if (!result)
+        return std::move(result).takeError();
+    if constexpr (std::is_void_v<T>)
+        return Passed<R>{0};
+    else if constexpr (std::is_same_v<T, Passed<R>>)
+        return *std::move(result);
+    else if constexpr (std::is_same_v<T, std::string>)
+        return Passed<R>{::strdup((*result).c_str())};
+    else
+        return Passed<R>{static_cast<R>(*std::move(result))};
+}
 
 namespace detail {
 
@@ -78,25 +94,13 @@ R failure() {
         return -1;
 }
 
-/** The value of a method as the C function returns it; texts become malloc'ed ones, which libvirt frees. */
-template<typename R, typename T>
-R toC(Result<T>&& result) {
-    if (!result) {
-        abi::report(result.error());
-        return failure<R>();
-    }
-    if constexpr (std::is_void_v<T>)
-        return 0;
-    else if constexpr (std::is_same_v<T, std::string>)
-        return ::strdup((*result).c_str());
-    else
-        return static_cast<R>(*std::move(result));
-}
-
 template<typename R, typename Body>
 R guarded(Body&& body) noexcept {
     try {
-        return toC<R>(body());
+        auto result = body();
+        if (result)
+            return (*result).value;
+        abi::report(result.error());
     } catch (const std::bad_alloc&) {
         abi::report(fail(ErrorCode::NoMemory, "out of memory"));
     } catch (const std::exception& error) {
@@ -119,29 +123,58 @@ unsigned int flagsOf(const Args&... args) {
     }
 }
 
-template<Name slot, auto method, typename Public>
+template<Name slot, auto method, auto machineMethod, typename Public>
 struct Wrapper;
 
-template<Name slot, auto method, typename R, typename... Args>
-struct Wrapper<slot, method, R (*)(virDomainPtr, Args...)> {
-    static R call(virDomainPtr handle, Args... args) noexcept {
-        return guarded<R>([&]() -> decltype(method(std::declval<const DomainCall&>(), args...)) {
+/** Calls about a guest, or about a snapshot or checkpoint of one. */
+template<Name slot, auto method, auto machineMethod, typename R, Subject Handle, typename... Args>
+struct Wrapper<slot, method, machineMethod, R (*)(Handle, Args...)> {
+    static R call(Handle handle, Args... args) noexcept {
+        return guarded<R>([&]() -> Result<Passed<R>> {
             VZ_TRY(auto* driver, activeDriver());
-            VZ_TRY(auto domain, findDomain(*driver, handle));
-            auto* conn = ::virDomainGetConnect(handle);
-            VZ_CHECK(checkAccess(conn, domain->config().def().get(), slot.value, flagsOf(args...)));
-            return method(DomainCall{*driver, conn, handle, *domain, slot.value}, args...);
+            virDomainPtr dom = domainOf(handle);
+            VZ_TRY(auto container, findContainer(*driver, dom));
+            if (container)
+                return onContainer(*driver, handle, *container, args...);
+            return onMachine(*driver, handle, args...);
         });
+    }
+
+private:
+    static Result<Passed<R>> onContainer(Driver& driver, Handle handle, ContainerDomain& domain,
+                                         Args... args) {
+        auto* conn = ::virDomainGetConnect(domainOf(handle));
+        VZ_CHECK(checkAccess(conn, domain.config().def().get(), slot.value, flagsOf(args...)));
+        if constexpr (isNone<method>)
+            return refuse(slot.value);
+        else
+            return passed<R>(method(DomainCall{driver, conn, domainOf(handle), domain, slot.value}, args...));
+    }
+
+    static Result<Passed<R>> onMachine(Driver& driver, Handle handle, Args... args) {
+        VZ_TRY(auto call, MachineCall::begin(driver, domainOf(handle)));
+        if constexpr (isNone<machineMethod>) {
+            VZ_TRY(auto inner, innerOf(call, handle));
+            return forward<slot, R (*)(Handle, Args...)>(call, inner.get(), args...);
+        } else if constexpr (std::is_same_v<Handle, virDomainPtr>)
+            return passed<R>(machineMethod(call, args...));
+        else
+            return passed<R>(machineMethod(call, handle, args...));
     }
 };
 
+/** Calls about no guest in particular: a method of ours, or QEMU's driver's where there is none. */
 template<Name slot, auto method, typename R, typename... Args>
-struct Wrapper<slot, method, R (*)(virConnectPtr, Args...)> {
+struct Wrapper<slot, method, none, R (*)(virConnectPtr, Args...)> {
     static R call(virConnectPtr conn, Args... args) noexcept {
-        return guarded<R>([&]() -> decltype(method(std::declval<const ConnectCall&>(), args...)) {
+        return guarded<R>([&]() -> Result<Passed<R>> {
             VZ_TRY(auto* driver, activeDriver());
             VZ_CHECK(checkAccess(conn, nullptr, slot.value, flagsOf(args...)));
-            return method(ConnectCall{*driver, conn}, args...);
+            if constexpr (isNone<method>) {
+                VZ_TRY(auto call, MachineCall::begin(*driver, conn));
+                return forward<slot, R (*)(virConnectPtr, Args...)>(call, call.inner->get(), args...);
+            } else
+                return passed<R>(method(ConnectCall{*driver, conn}, args...));
         });
     }
 };
@@ -149,17 +182,21 @@ struct Wrapper<slot, method, R (*)(virConnectPtr, Args...)> {
 } // namespace detail
 
 /** A table entry for a slot whose prototype is no public API's. */
-template<Name slot, typename Prototype, auto method>
+template<Name slot, typename Prototype, auto method = none, auto machineMethod = none>
 abi::SlotEntry entryAs() {
     static constexpr Name name = slot;
-    return {name.value, reinterpret_cast<void*>(&detail::Wrapper<slot, method, Prototype>::call)};
+    return {name.value,
+            reinterpret_cast<void*>(&detail::Wrapper<slot, method, machineMethod, Prototype>::call)};
 }
 
-/** A table entry: the slot called @p slot, with the prototype of the public API @p publicApi, done by @p
- * method. */
-template<Name slot, auto publicApi, auto method>
+/**
+ * A table entry: the slot called @p slot, with the prototype of the public API @p publicApi. Containers have
+ * @p method for it, or it is refused for them. Virtual machines have @p machineMethod, or it is forwarded. A
+ * call about no guest has @p method, or is forwarded.
+ */
+template<Name slot, auto publicApi, auto method = none, auto machineMethod = none>
 abi::SlotEntry entry() {
-    return entryAs<slot, std::decay_t<decltype(*publicApi)>, method>();
+    return entryAs<slot, std::decay_t<decltype(*publicApi)>, method, machineMethod>();
 }
 
 } // namespace vz::driver

@@ -3,6 +3,8 @@
 #include "driver/methods.hpp"
 #include "driver/typed_params.hpp"
 
+#include <algorithm>
+
 namespace vz::driver {
 
 namespace {
@@ -126,6 +128,11 @@ public:
         params.release(&record->params, &record->nparams);
         list_[count_++] = record;
     }
+    /** Takes a record of QEMU's driver, with our handle in it. */
+    void add(virDomainStatsRecordPtr record, virDomainPtr handle) {
+        abi::DomainHandle(std::exchange(record->dom, handle));
+        list_[count_++] = record;
+    }
     int count() const { return count_; }
     virDomainStatsRecordPtr* release() { return std::exchange(list_, nullptr); }
 
@@ -134,17 +141,35 @@ private:
     int count_ = 0;
 };
 
-Result<std::vector<DomainRef>> asked(const ConnectCall& call, virDomainPtr* handles, unsigned int count,
-                                     unsigned int flags) {
-    std::vector<DomainRef> domains;
-    if (handles && count) {
-        for (unsigned int i = 0; i < count; ++i) {
-            VZ_TRY(auto domain, findDomain(call.driver, handles[i]));
-            domains.push_back(std::move(domain));
+/** What the statistics are wanted of. */
+struct Asked {
+    std::vector<DomainRef> containers;
+    std::vector<MachineCall> machines; ///< those asked for by handle
+    bool all;                          ///< of everything there is
+};
+
+Result<Asked> asked(const ConnectCall& call, virDomainPtr* handles, unsigned int count) {
+    Asked result{.all = !handles || !count};
+    if (result.all)
+        result.containers = call.driver.registry().all();
+    for (unsigned int i = 0; !result.all && i < count; ++i) {
+        VZ_TRY(auto container, findContainer(call.driver, handles[i]));
+        if (container) {
+            result.containers.push_back(std::move(container));
+            continue;
         }
-    } else {
-        domains = call.driver.registry().all();
+        auto machine = MachineCall::begin(call.driver, handles[i]);
+        if (machine)
+            result.machines.push_back(*std::move(machine));
+        else if (machine.error().code() !=
+                 ErrorCode::NoDomain) // what is gone is left out, as by QEMU's driver
+            return std::move(machine).takeError();
     }
+    return result;
+}
+
+/** Leaves those containers that @p flags and access control let through. */
+void filter(const ConnectCall& call, std::vector<DomainRef>& domains, unsigned int flags) {
     std::erase_if(domains, [&](auto& domain) {
         bool active = domain->active(), persistent = domain->persistent();
         int state = domain->state().first;
@@ -165,7 +190,63 @@ Result<std::vector<DomainRef>> asked(const ConnectCall& call, virDomainPtr* hand
                ((flags & allStates) && !(flags & stateFlag)) ||
                !abi::mayAccessDomain(call.conn, domain->config().def().get(), "read");
     });
-    return domains;
+}
+
+/** Records as QEMU's driver gives them, in a list with a null at its end. */
+class MachineRecords {
+public:
+    MachineRecords() = default;
+    MachineRecords(virDomainStatsRecordPtr* list, int count) : list_(list), count_(count) {}
+    MachineRecords(MachineRecords&& other) noexcept
+        : list_(std::exchange(other.list_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+    MachineRecords& operator=(MachineRecords&&) = delete;
+    ~MachineRecords() {
+        if (!list_)
+            return;
+        // libvirt frees up to the first null only: those that were taken out are no longer between the rest.
+        std::fill(std::remove(list_, list_ + count_, nullptr), list_ + count_, nullptr);
+        ::virDomainStatsRecordListFree(list_);
+    }
+
+    /** There may be none of a driver that has machines. */
+    bool asked() const { return list_ != nullptr; }
+    /** True if libvirt's error of this thread tells why there are none. */
+    bool failed() const { return count_ < 0; }
+    int count() const { return count_; }
+    virDomainPtr domain(int index) const { return list_[index]->dom; }
+    virDomainStatsRecordPtr take(int index) { return std::exchange(list_[index], nullptr); }
+
+private:
+    virDomainStatsRecordPtr* list_ = nullptr;
+    int count_ = 0;
+};
+
+/** Of all machines, or of those in @p handles. */
+Result<MachineRecords> machineRecords(const MachineCall& machines, std::vector<virDomainPtr> handles,
+                                      unsigned int stats, unsigned int flags) {
+    using AllDomainStats = int (*)(virConnectPtr, virDomainPtr*, unsigned int, unsigned int,
+                                   virDomainStatsRecordPtr**, unsigned int);
+    virDomainStatsRecordPtr* list = nullptr;
+    handles.push_back(nullptr);
+    bool all = handles.size() == 1;
+    VZ_TRY(auto passed, (forwardConnectAs<"connectGetAllDomainStats", AllDomainStats>(
+                            machines, all ? nullptr : handles.data(),
+                            static_cast<unsigned int>(handles.size() - 1), stats, &list, flags)));
+    return MachineRecords(list, passed.value);
+}
+
+Result<MachineRecords> machineRecords(const ConnectCall& call, const Asked& asked, unsigned int stats,
+                                      unsigned int flags) {
+    if (!asked.all) {
+        std::vector<virDomainPtr> handles;
+        for (const auto& machine : asked.machines)
+            handles.push_back(machine.domain.get());
+        return handles.empty() ? MachineRecords()
+                               : machineRecords(asked.machines.front(), std::move(handles), stats, flags);
+    }
+    auto machines = MachineCall::begin(call.driver, call.conn);
+    // Containers have statistics without QEMU's driver, too.
+    return machines ? machineRecords(*machines, {}, stats, flags) : MachineRecords();
 }
 
 } // namespace
@@ -173,17 +254,29 @@ Result<std::vector<DomainRef>> asked(const ConnectCall& call, virDomainPtr* hand
 Result<int> getAllDomainStats(const ConnectCall& call, virDomainPtr* domains, unsigned int count,
                               unsigned int stats, virDomainStatsRecordPtr** records, unsigned int flags) {
     VZ_CHECK(allowFlags(flags, allStatsFlags, "virConnectGetAllDomainStats"));
-    if ((flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS) && (stats & ~supportedStats))
+    VZ_TRY(auto guests, asked(call, domains, count));
+    VZ_TRY(auto machines, machineRecords(call, guests, stats, flags));
+    if (machines.failed())
+        return -1;
+    bool ofContainers = !guests.all && guests.machines.empty();
+    if ((flags & VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS) && (stats & ~supportedStats) &&
+        (ofContainers || !machines.asked()))
         return fail(ErrorCode::ArgumentUnsupported, "statistics groups ", stats & ~supportedStats,
                     " are not supported for containers");
     unsigned int wanted = stats ? stats : supportedStats;
-    VZ_TRY(auto list, asked(call, domains, count, flags));
-    Records out(list.size());
-    for (auto& domain : list) {
+    filter(call, guests.containers, flags);
+    Records out(guests.containers.size() + static_cast<size_t>(machines.count()));
+    for (auto& domain : guests.containers) {
         TypedParams params;
         addAll(params, *domain, wanted);
         VZ_TRY(auto handle, domainHandle(call.conn, *domain));
         out.add(handle, params);
+    }
+    for (int i = 0; i < machines.count(); ++i) {
+        if (guests.all && !call.driver.machines().visible(machines.domain(i)))
+            continue;
+        VZ_TRY(auto* handle, outerHandle(call.conn, machines.domain(i)));
+        out.add(machines.take(i), handle);
     }
     int made = out.count();
     *records = out.release();

@@ -3,8 +3,12 @@
 
 #include <libvirt/libvirt.h>
 
+#include <algorithm>
+#include <deque>
 #include <new>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace vz::driver {
 
@@ -46,6 +50,42 @@ private:
     virTypedParameterPtr params_ = nullptr;
     int count_ = 0;
     int capacity_ = 0;
+};
+
+/** A client's typed parameters with some texts replaced; everything else still belongs to the client. */
+class EditedParams {
+public:
+    EditedParams(virTypedParameterPtr params, int count) : params_(params, params + count) {}
+
+    /** The text of the first parameter of that name; null if there is none. */
+    const char* text(std::string_view name) const {
+        for (const auto& param : params_) {
+            if (param.field == name && param.type == VIR_TYPED_PARAM_STRING)
+                return param.value.s;
+        }
+        return nullptr;
+    }
+    /** Replaces it, or adds it if there is none. An empty text changes nothing. */
+    void setText(std::string_view name, std::string value) {
+        if (value.empty())
+            return;
+        texts_.push_back(std::move(value));
+        auto found = std::ranges::find_if(params_, [&](const auto& param) { return param.field == name; });
+        if (found == params_.end()) {
+            auto& added = params_.emplace_back();
+            name.copy(added.field, VIR_TYPED_PARAM_FIELD_LENGTH - 1);
+            added.type = VIR_TYPED_PARAM_STRING;
+            found = std::prev(params_.end());
+        }
+        found->value.s = texts_.back().data();
+    }
+
+    virTypedParameterPtr params() { return params_.data(); }
+    int count() const { return static_cast<int>(params_.size()); }
+
+private:
+    std::vector<virTypedParameter> params_;
+    std::deque<std::string> texts_; // stay where they are
 };
 
 } // namespace vz::driver

@@ -96,4 +96,9 @@ const char* driverName() {
     return registration ? registration->name.c_str() : "vz";
 }
 
+const void* hypervisorTable() {
+    const auto* registration = registered.load();
+    return registration ? registration->hypervisor.data() : nullptr;
+}
+
 } // namespace vz::abi

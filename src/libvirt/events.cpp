@@ -14,8 +14,22 @@ namespace vz::abi {
 struct Events::State {
     void* hub = nullptr;
     virConnectPtr conn = nullptr;
+    int keeper = -1;
+
+    /**
+     * Registers a client that hears of next to nothing and stays. Where the last client leaves just when an
+     * event is queued, libvirt keeps that event although its timer is gone, and starts the timer of later
+     * clients only for a first event: they would hear nothing.
+     */
+    bool keep() {
+        return priv::virDomainEventStateRegisterID(
+                   conn, hub, nullptr, VIR_DOMAIN_EVENT_ID_CONTROL_ERROR,
+                   [](virConnectPtr, virDomainPtr, void*) {}, nullptr, nullptr, &keeper) >= 0;
+    }
 
     ~State() {
+        if (keeper >= 0)
+            priv::virObjectEventStateDeregisterID(conn, hub, keeper, true);
         priv::virObjectUnref(hub);
         priv::virObjectUnref(conn);
     }
@@ -41,7 +55,7 @@ Result<std::unique_ptr<Events>> Events::create() {
     auto state = std::make_unique<State>();
     state->hub = priv::virObjectEventStateNew();
     state->conn = priv::virGetConnect();
-    if (!state->hub || !state->conn)
+    if (!state->hub || !state->conn || !state->keep())
         return lastError("libvirt could not make an event hub");
     return std::unique_ptr<Events>(new Events(std::move(state)));
 }
@@ -109,6 +123,10 @@ void Events::balloonChange(const Subject& subject, unsigned long long actualKiB)
 void Events::controlError(const Subject& subject) {
     state_->queueFromDomain(subject,
                             [](auto dom) { return priv::virDomainEventControlErrorNewFromDom(dom); });
+}
+
+void Events::queue(const Subject& subject, const std::function<void*(virDomainPtr)>& make) {
+    state_->queueFromDomain(subject, make);
 }
 
 } // namespace vz::abi

@@ -69,8 +69,9 @@ def rule_function(name, rules):
     for _, connect, permission, flags, unless in rules:
         out.append(f'    {{{str(connect).lower()}, "{permission}", {flags:#x}, {str(unless).lower()}}},')
     out += ["};", "", f"std::span<const AccessRule> {name}(std::string_view slot) {{",
-            f"    auto found = std::ranges::equal_range({name}Slots, slot);",
-            f"    return {{{name}Table + (found.begin() - std::begin({name}Slots)), found.size()}};", "}", ""]
+            # Not std::ranges::equal_range: clang 14, with which the fuzz targets are built, cannot compile it.
+            f"    auto [from, to] = std::equal_range(std::begin({name}Slots), std::end({name}Slots), slot);",
+            f"    return {{{name}Table + (from - std::begin({name}Slots)), static_cast<size_t>(to - from)}};", "}", ""]
     return out
 
 

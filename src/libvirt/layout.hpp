@@ -18,5 +18,7 @@ std::span<const char* const> storage();
 
 /** Name of the registered driver; "vz" before registration. */
 const char* driverName();
+/** The registered hypervisor table, as libvirt has it in our connections; null before registration. */
+const void* hypervisorTable();
 
 } // namespace vz::abi

@@ -28,6 +28,7 @@ std::string hostUuid();
 /** The event hub of one driver: hands events to the clients that registered. Thread-safe. */
 class Events {
 public:
+    /** Needs libvirt's event loop registered. */
     static Result<std::unique_ptr<Events>> create();
     ~Events();
 
@@ -54,6 +55,9 @@ public:
     void deviceRemovalFailed(const Subject& subject, const std::string& alias);
     void balloonChange(const Subject& subject, unsigned long long actualKiB);
     void controlError(const Subject& subject);
+    /** An event of any kind: @p make gets a domain object of @p subject and gives libvirt's event object, or
+     * null with the error raised. For src/libvirt. */
+    void queue(const Subject& subject, const std::function<void*(virDomainPtr)>& make);
 
 private:
     struct State;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <libvirt/libvirt-qemu.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
 
@@ -87,7 +88,9 @@ void virObjectUnref(void* object);
 
 virConnectPtr virGetConnect();
 virDomainPtr virGetDomain(virConnectPtr conn, const char* name, const unsigned char* uuid, int id);
-const char* virUUIDFormat(const unsigned char* uuid, char* text);
+virDomainSnapshotPtr virGetDomainSnapshot(virDomainPtr dom, const char* name);
+virDomainCheckpointPtr virGetDomainCheckpoint(virDomainPtr dom, const char* name);
+virNodeDevicePtr virGetNodeDevice(virConnectPtr conn, const char* name);
 int virUUIDParse(const char* text, unsigned char* uuid);
 int virUUIDGenerate(unsigned char* uuid);
 int virGetHostUUID(unsigned char* uuid);
@@ -103,12 +106,47 @@ int virObjectEventStateDeregisterID(virConnectPtr conn, void* state, int callbac
 void virObjectEventStateQueue(void* state, void* event);
 void* virDomainEventLifecycleNew(int id, const char* name, const unsigned char* uuid, int type, int detail);
 void* virDomainEventRebootNew(int id, const char* name, const unsigned char* uuid);
-void* virDomainEventMetadataChangeNewFromDom(virDomainPtr dom, int type, const char* uri);
-void* virDomainEventDeviceAddedNewFromDom(virDomainPtr dom, const char* alias);
-void* virDomainEventDeviceRemovedNewFromDom(virDomainPtr dom, const char* alias);
-void* virDomainEventDeviceRemovalFailedNewFromDom(virDomainPtr dom, const char* alias);
-void* virDomainEventBalloonChangeNewFromDom(virDomainPtr dom, unsigned long long actual);
+
+// Their arguments are those of the public callback for the event, between domain and opaque pointer. Texts
+// are copied; what is given without const belongs to the event from then on (docs/libvirt-abi.md).
+void* virDomainEventLifecycleNewFromDom(virDomainPtr dom, int type, int detail);
+void* virDomainEventRebootNewFromDom(virDomainPtr dom);
+void* virDomainEventRTCChangeNewFromDom(virDomainPtr dom, long long offset);
+void* virDomainEventWatchdogNewFromDom(virDomainPtr dom, int action);
+void* virDomainEventIOErrorNewFromDom(virDomainPtr dom, const char* path, const char* alias, int action);
+void* virDomainEventGraphicsNewFromDom(virDomainPtr dom, int phase, virDomainEventGraphicsAddressPtr local,
+                                       virDomainEventGraphicsAddressPtr remote, const char* authScheme,
+                                       virDomainEventGraphicsSubjectPtr subject);
+void* virDomainEventIOErrorReasonNewFromDom(virDomainPtr dom, const char* path, const char* alias, int action,
+                                            const char* reason);
 void* virDomainEventControlErrorNewFromDom(virDomainPtr dom);
+void* virDomainEventBlockJobNewFromDom(virDomainPtr dom, const char* path, int type, int status);
+void* virDomainEventDiskChangeNewFromDom(virDomainPtr dom, const char* oldPath, const char* newPath,
+                                         const char* alias, int reason);
+void* virDomainEventTrayChangeNewFromDom(virDomainPtr dom, const char* alias, int reason);
+void* virDomainEventPMWakeupNewFromDom(virDomainPtr dom, int reason);
+void* virDomainEventPMSuspendNewFromDom(virDomainPtr dom, int reason);
+void* virDomainEventBalloonChangeNewFromDom(virDomainPtr dom, unsigned long long actual);
+void* virDomainEventPMSuspendDiskNewFromDom(virDomainPtr dom, int reason);
+void* virDomainEventDeviceRemovedNewFromDom(virDomainPtr dom, const char* alias);
+void* virDomainEventBlockJob2NewFromDom(virDomainPtr dom, const char* target, int type, int status);
+/** Takes the parameters and sets the pointer to null, also when it fails. */
+void* virDomainEventTunableNewFromDom(virDomainPtr dom, virTypedParameterPtr* params, int count);
+void* virDomainEventAgentLifecycleNewFromDom(virDomainPtr dom, int state, int reason);
+void* virDomainEventDeviceAddedNewFromDom(virDomainPtr dom, const char* alias);
+void* virDomainEventMigrationIterationNewFromDom(virDomainPtr dom, int iteration);
+/** Takes the parameters, also when it fails. */
+void* virDomainEventJobCompletedNewFromDom(virDomainPtr dom, virTypedParameterPtr params, int count);
+void* virDomainEventDeviceRemovalFailedNewFromDom(virDomainPtr dom, const char* alias);
+void* virDomainEventMetadataChangeNewFromDom(virDomainPtr dom, int type, const char* uri);
+void* virDomainEventBlockThresholdNewFromDom(virDomainPtr dom, const char* target, const char* path,
+                                             unsigned long long threshold, unsigned long long excess);
+void* virDomainEventMemoryFailureNewFromDom(virDomainPtr dom, int recipient, int action, unsigned flags);
+void* virDomainEventMemoryDeviceSizeChangeNewFromDom(virDomainPtr dom, const char* alias,
+                                                     unsigned long long size);
+
+/** A new array for virTypedParamsFree; null if there are none. */
+void virTypedParamsCopy(virTypedParameterPtr* copy, virTypedParameterPtr params, int count);
 
 int virFDStreamOpen(virStreamPtr stream, int fd);
 int virFDStreamSetInternalCloseCb(virStreamPtr stream, void (*callback)(virStreamPtr, void*), void* opaque,
@@ -119,6 +157,14 @@ int virAccessManagerCheckConnect(void* manager, const char* driver, int permissi
 int virAccessManagerCheckDomain(void* manager, const char* driver, const void* def, int permission);
 int virAccessPermConnectTypeFromString(const char* name);
 int virAccessPermDomainTypeFromString(const char* name);
+
+// Identities are reference-counted: a getter gives a reference, the helper takes one.
+void* virIdentityGetCurrent();
+void* virIdentityGetSystem();
+int virIdentitySetCurrent(void* identity);
+void virIdentityRestoreHelper(void** identity);
+void* virIdentityNew();             // for the tests
+int virIdentityIsCurrentElevated(); // for the tests
 
 int virCapabilitiesGetNodeInfo(virNodeInfoPtr info);
 int virHostCPUGetMap(unsigned char** map, unsigned* online, unsigned flags);
@@ -140,7 +186,13 @@ void virSysinfoDefFree(void* sysinfo);
 char* virBufferContentAndReset(Buffer* buffer);
 char* virGetHostname();
 
-// What the daemon calls; here for the tests.
+// What the daemon and QEMU's driver call; here for the tests.
+int virDomainQemuMonitorEventStateRegisterID(virConnectPtr conn, void* state, virDomainPtr dom,
+                                             const char* event,
+                                             virConnectDomainQemuMonitorEventCallback callback, void* opaque,
+                                             virFreeCallback freeOpaque, unsigned flags, int* callbackId);
+void* virDomainQemuMonitorEventNew(int id, const char* name, const unsigned char* uuid, const char* event,
+                                   long long seconds, unsigned micros, const char* details);
 int virStateInitialize(bool privileged, bool mandatory, const char* root, bool monolithic, Inhibit inhibit,
                        void* opaque);
 int virStateReload();

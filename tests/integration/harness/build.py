@@ -35,6 +35,14 @@ def supervisor():
     return _one("src/**/vz-supervisor")
 
 
+def kvm_probe():
+    """The one that was built, or where nothing was, the one that is installed."""
+    try:
+        return _one("src/**/vz-kvm-probe")
+    except NotBuilt:
+        return "/usr/lib/libvirt/vz-kvm-probe"
+
+
 def vz_enter():
     """The one that was built, or where nothing was, the one that is installed."""
     try:

@@ -96,10 +96,8 @@ class PrivateDaemon:
         }
         self._write("etc/libvirtd.conf", {**defaults, **settings})
         self._write("etc/qemu.conf", {**qemu.SETTINGS, **qemu_settings})
-        vz = {"cgroup_partition": "/" + self.partition, **vz_settings}
-        if self._shim != "" and "supervisor" not in vz:
-            vz["supervisor"] = build.supervisor()
-        self._write("etc/vz.conf", vz)
+        if self._shim != "":
+            self.change_settings(**vz_settings)
 
     def _write(self, name, values):
         with open(os.path.join(self.folder, name), "w", encoding="utf-8") as conf:
@@ -109,8 +107,8 @@ class PrivateDaemon:
 
     def change_settings(self, **vz_settings):
         """Replaces vz.conf; valid from the next start of the daemon."""
-        self._write("etc/vz.conf", {"cgroup_partition": "/" + self.partition,
-                                    "supervisor": build.supervisor(), **vz_settings})
+        self._write("etc/vz.conf", {"cgroup_partition": "/" + self.partition, "supervisor": build.supervisor(),
+                                    "kvm_probe": build.kvm_probe(), **vz_settings})
 
     def _save(self):
         with open(os.path.join(self.folder, "state.json"), "w", encoding="utf-8") as file:

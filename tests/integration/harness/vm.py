@@ -18,7 +18,7 @@ from .guest import wait_for
 from .private_daemon import VM_MODULES
 
 # Where the machines are made. The same tests against the stock driver tell whether a failure is ours.
-URI = os.environ.get("VZ_TEST_VM_URI", "qemu:///system")
+URI = os.environ.get("VZ_TEST_VM_URI", "vz:///system")
 TYPE = URI.split(":", maxsplit=1)[0]
 # What a test file with virtual machines says: DAEMON = vm.DAEMON.
 DAEMON = {"modules": VM_MODULES, "uri": URI}

@@ -1,55 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "base/xml.hpp"
+#include "../schema.hpp"
 #include "driver/capabilities.hpp"
 #include "fake_host.hpp"
 
-#include <libxml/relaxng.h>
-
-#include <cstdarg>
-#include <cstdio>
-#include <memory>
-
 using namespace vz;
 using namespace vz::driver;
+using test::complaints;
+using test::withKnownTypes;
 
 namespace {
-
-void collect(void* opaque, const char* format, ...) {
-    char line[512];
-    va_list arguments;
-    va_start(arguments, format);
-    std::vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    *static_cast<std::string*>(opaque) += line;
-}
-
-/** What libvirt's own schema has against a document; empty if nothing. */
-std::string complaints(const char* schemaName, const std::string& document) {
-    std::string said;
-    std::string path = cat("/usr/share/libvirt/schemas/", schemaName);
-    std::unique_ptr<xmlRelaxNGParserCtxt, void (*)(xmlRelaxNGParserCtxt*)> parser(
-        xmlRelaxNGNewParserCtxt(path.c_str()), xmlRelaxNGFreeParserCtxt);
-    xmlRelaxNGSetParserErrors(parser.get(), collect, collect, &said);
-    std::unique_ptr<xmlRelaxNG, void (*)(xmlRelaxNG*)> schema(xmlRelaxNGParse(parser.get()), xmlRelaxNGFree);
-    if (!schema)
-        return cat("no schema: ", said);
-    std::unique_ptr<xmlRelaxNGValidCtxt, void (*)(xmlRelaxNGValidCtxt*)> checker(
-        xmlRelaxNGNewValidCtxt(schema.get()), xmlRelaxNGFreeValidCtxt);
-    xmlRelaxNGSetValidErrors(checker.get(), collect, collect, &said);
-    auto doc = xml::parse(document);
-    REQUIRE(doc);
-    int answer = xmlRelaxNGValidateDoc(checker.get(), doc->get());
-    return answer == 0 ? std::string() : cat("not valid: ", said);
-}
-
-/** capability.rng knows neither "vz" nor "parallels" as a domain type. */
-std::string withKnownTypes(std::string document) {
-    for (std::string_view ours : {"domain type=\"vz\"", "domain type=\"parallels\""}) {
-        for (size_t at; (at = document.find(ours)) != std::string::npos;)
-            document.replace(at, ours.size(), "domain type=\"lxc\"");
-    }
-    return document;
-}
 
 CapabilitiesFacts facts() {
     test::FakeHost host;
@@ -70,7 +29,6 @@ TEST_CASE("capabilities are valid for libvirt's schema") {
     auto some = facts();
     CHECK(complaints("capability.rng", withKnownTypes(capabilitiesXml(some))) == "");
     some.liveMigration = true;
-    some.virtualMachines = false;
     some.iommu = true;
     some.hostUuid.clear();
     some.securityModel.clear();
@@ -83,24 +41,17 @@ TEST_CASE("capabilities of this host are valid for libvirt's schema") {
     CHECK(complaints("capability.rng", withKnownTypes(capabilitiesXml(*here))) == "");
 }
 
-TEST_CASE("guests are hvm and exe with type parallels first and vz last") {
+TEST_CASE("the guest is exe with type parallels first and vz last") {
     auto doc = xml::parse(capabilitiesXml(facts()));
     auto guests = xml::children(xml::root(*doc), "guest");
-    REQUIRE(guests.size() == 2);
-    CHECK(xml::text(xml::child(guests[0], "os_type")) == "hvm");
-    CHECK(xml::text(xml::child(guests[1], "os_type")) == "exe");
-    for (auto* guest : guests) {
-        auto* arch = xml::child(guest, "arch");
-        CHECK(xml::attribute(arch, "name") == "x86_64");
-        auto types = xml::children(arch, "domain");
-        REQUIRE(types.size() == 2);
-        CHECK(xml::attribute(types.front(), "type") == "parallels");
-        CHECK(xml::attribute(types.back(), "type") == "vz");
-    }
-    auto containersOnly = facts();
-    containersOnly.virtualMachines = false;
-    doc = xml::parse(capabilitiesXml(containersOnly));
-    CHECK(xml::children(xml::root(*doc), "guest").size() == 1);
+    REQUIRE(guests.size() == 1);
+    CHECK(xml::text(xml::child(guests[0], "os_type")) == "exe");
+    auto* arch = xml::child(guests[0], "arch");
+    CHECK(xml::attribute(arch, "name") == "x86_64");
+    auto types = xml::children(arch, "domain");
+    REQUIRE(types.size() == 2);
+    CHECK(xml::attribute(types.front(), "type") == "parallels");
+    CHECK(xml::attribute(types.back(), "type") == "vz");
 }
 
 TEST_CASE("the host part has what clients read") {
@@ -116,17 +67,13 @@ TEST_CASE("the host part has what clients read") {
 }
 
 TEST_CASE("domain capabilities are valid for libvirt's schema") {
-    auto some = facts();
-    for (bool machines : {true, false}) {
-        some.virtualMachines = machines;
-        auto document = domainCapabilitiesXml(nullptr, nullptr, nullptr, nullptr, some);
-        REQUIRE(document);
-        CHECK(complaints("domaincaps.rng", *document) == "");
-        auto doc = xml::parse(*document);
-        for (const char* device : {"disk", "video"})
-            CHECK(xml::attribute(xml::path(xml::root(*doc), {"devices", device}), "supported") ==
-                  (machines ? "yes" : "no"));
-    }
+    auto document = domainCapabilitiesXml(nullptr, nullptr, nullptr, nullptr, facts());
+    REQUIRE(document);
+    CHECK(complaints("domaincaps.rng", *document) == "");
+    auto doc = xml::parse(*document);
+    for (const char* device : {"disk", "video"})
+        CHECK(xml::attribute(xml::path(xml::root(*doc), {"devices", device}), "supported") == "no");
+    CHECK(xml::attribute(xml::path(xml::root(*doc), {"devices", "filesystem"}), "supported") == "yes");
 }
 
 TEST_CASE("domain capabilities answer what Nova asks") {

@@ -25,7 +25,10 @@ log_dir = "/srv/log # not a comment"
 job_timeout = 6
 shutdown_timeout = 7
 autostart = 0
-show_foreign_machines = 1)conf";
+show_foreign_machines = 1
+qemu_uri = ""
+vm_accelerator = "tcg"
+kvm_probe = "/opt/vz/vz-kvm-probe")conf";
 
 } // namespace
 
@@ -45,6 +48,33 @@ TEST_CASE("every setting is read") {
     CHECK(settings->shutdownTimeoutSeconds == 7);
     CHECK_FALSE(settings->autostart);
     CHECK(settings->showForeignMachines);
+    CHECK(settings->qemuUri.empty());
+    CHECK(settings->vmAccelerator == vm::AcceleratorWish::Tcg);
+    CHECK(settings->kvmProbe == "/opt/vz/vz-kvm-probe");
+}
+
+TEST_CASE("the shipped file names every setting with its default") {
+    auto text = file::read(VZ_SHIPPED_SETTINGS);
+    REQUIRE(text);
+    std::string live;
+    for (auto line : lines(*text)) {
+        if (line.starts_with('#') && line.find(" = ") != std::string_view::npos)
+            live += cat(line.substr(1), "\n");
+    }
+    static std::string warned;
+    log::setSink([](log::Level level, const char* message) {
+        if (level == log::Level::Warning)
+            warned += message;
+    });
+    auto shipped = Settings::parse(live, "vz.conf");
+    log::setSink(nullptr);
+    REQUIRE(shipped);
+    CHECK(warned == "");
+    CHECK(*shipped == Settings());
+    for (auto name : Settings::names()) {
+        INFO(name);
+        CHECK(cat("\n", live).find(cat("\n", name, " = ")) != std::string::npos);
+    }
 }
 
 TEST_CASE("no file and no settings mean the defaults") {
@@ -53,6 +83,8 @@ TEST_CASE("no file and no settings mean the defaults") {
     REQUIRE(settings);
     CHECK(settings->supervisor == "/usr/lib/libvirt/vz-supervisor");
     CHECK(settings->idRangeFirst == 536870912);
+    CHECK(settings->qemuUri == "qemu:///system");
+    CHECK(settings->kvmProbe == "/usr/lib/libvirt/vz-kvm-probe");
     REQUIRE(file::writeAtomic(dir / "vz.conf", "# nothing\r\n\n   #\n"));
     CHECK(Settings::load(dir / "vz.conf")->autostart);
     CHECK_FALSE(Settings::load(dir.path()));
@@ -98,6 +130,12 @@ TEST_CASE("what is wrong is refused with its line") {
         {"id_range_last = 4294967296", "must be a number from 65536 to 4294967295"},
         {"id_range_first = 100000\nid_range_last = 165535", "at least 65536 above"},
         {"id_range_last = 100000", "at least 65536 above"},
+        {"vm_accelerator = \"hvf\"", "vm_accelerator must be \"auto\", \"kvm\" or \"tcg\""},
+        {"vm_accelerator = 1", "vm_accelerator must be"},
+        {"qemu_uri = 0", "qemu_uri must be the URI"},
+        {"qemu_uri = \"qemu+ssh://host/system\"", "on this host"},
+        {"qemu_uri = \"vz:///system\"", "of QEMU's driver"},
+        {"kvm_probe = \"\"", "kvm_probe must be an absolute path"},
         {"autostart = 1\n\nautostart = 1", "line 3: autostart was set in line 1 already"},
     };
     for (const auto& row : rows) {

@@ -132,6 +132,23 @@ TEST_CASE("a client's handle takes the new id of its domain") {
     virDomainFree(*dom);
 }
 
+TEST_CASE("UUID and id of a domain object are those of the public API") {
+    Connection connection;
+    for (int id : {42, -1}) {
+        auto dom = abi::makeDomain(connection.conn, "ct", subject().uuid, id);
+        REQUIRE(dom);
+        auto key = abi::domainKey(*dom);
+        CHECK(key.id == id);
+        unsigned char uuid[VIR_UUID_BUFLEN];
+        REQUIRE(virDomainGetUUID(*dom, uuid) == 0);
+        CHECK(std::memcmp(key.uuid, uuid, sizeof uuid) == 0);
+        char text[VIR_UUID_STRING_BUFLEN];
+        REQUIRE(virDomainGetUUIDString(*dom, text) == 0);
+        CHECK(*abi::uuidText(key.uuid) == text);
+        virDomainFree(*dom);
+    }
+}
+
 TEST_CASE("UUIDs as text and bytes") {
     unsigned char bytes[VIR_UUID_BUFLEN];
     auto text = abi::newUuid();

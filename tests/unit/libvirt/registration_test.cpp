@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "libvirt/driver_table.hpp"
 
+#include "libvirt/inner.hpp"
 #include "libvirt/private.hpp"
 
 #include <catch2/catch.hpp>
@@ -54,6 +55,62 @@ int initialize(bool privileged, const char* root, bool monolithic, void (*inhibi
                             monolithic ? "monolithic" : ""));
     inhibit(true, opaque);
     return 1;
+}
+
+template<typename Function>
+Function* innerSlot(const abi::InnerConnection& inner, const char* slot) {
+    return reinterpret_cast<Function*>(inner.slot(abi::hypervisorSlot(slot)));
+}
+
+/** Another driver of this process, reached over a connection of ours. */
+void callAnotherDriver(virConnectPtr ours) {
+    CHECK_FALSE(abi::InnerConnection::open("nonsense:///system", ours));
+    auto opened = abi::InnerConnection::open("test:///default", ours);
+    REQUIRE(opened);
+    auto& inner = **opened;
+    CHECK(inner.inProcess());
+    CHECK(inner.alive());
+    CHECK(inner.slot(abi::hypervisorSlot("domainQemuAttach")) == nullptr); // it has none
+    CHECK(inner.slot(-1) == nullptr);
+    unsigned long version = 0;
+    CHECK(innerSlot<int(virConnectPtr, unsigned long*)>(inner, "connectGetVersion")(inner.get(), &version) ==
+          0);
+    CHECK(version == 2);
+
+    // The test driver always has this domain.
+    virDomainPtr test = virDomainLookupByName(inner.get(), "test");
+    REQUIRE(test);
+    unsigned char uuid[VIR_UUID_BUFLEN];
+    REQUIRE(virDomainGetUUID(test, uuid) == 0);
+    virDomainFree(test);
+    auto handle = inner.domain("test", uuid, 1);
+    REQUIRE(handle);
+    CHECK(virDomainGetConnect(handle->get()) == inner.get());
+    auto* isActive = innerSlot<int(virDomainPtr)>(inner, "domainIsActive");
+    CHECK(isActive(handle->get()) == 1);
+    auto snapshot = abi::makeSnapshot(handle->get(), "before");
+    REQUIRE(snapshot);
+    CHECK(std::string(virDomainSnapshotGetName(*snapshot)) == "before");
+    CHECK(virDomainSnapshotGetDomain(*snapshot) == handle->get());
+    abi::SnapshotHandle ownedSnapshot(*snapshot);
+    auto checkpoint = abi::makeCheckpoint(handle->get(), "since");
+    REQUIRE(checkpoint);
+    CHECK(std::string(virDomainCheckpointGetName(*checkpoint)) == "since");
+    abi::CheckpointHandle ownedCheckpoint(*checkpoint);
+    auto device = inner.nodeDevice("pci_0000");
+    REQUIRE(device);
+    CHECK(std::string(virNodeDeviceGetName(device->get())) == "pci_0000");
+
+    // An error of the other driver stays when our objects of it go.
+    unsigned char unknown[VIR_UUID_BUFLEN] = {1};
+    {
+        auto stranger = inner.domain("stranger", unknown, -1);
+        REQUIRE(stranger);
+        CHECK(isActive(stranger->get()) == -1);
+    }
+    opened->reset();
+    CHECK(virGetLastErrorCode() == VIR_ERR_NO_DOMAIN);
+    virResetLastError();
 }
 
 const abi::StateCallbacks state{initialize,    called<kCleanup>, called<kReload>,
@@ -127,6 +184,8 @@ TEST_CASE("an unknown slot is refused before anything is registered, then libvir
     CHECK(ours.message() == "the version: Device or resource busy");
     CHECK(virGetLastError() == nullptr);
 
+    callAnotherDriver(conn);
+
     // A slot without a function is libvirt's own "not supported".
     CHECK(virConnectNumOfDomains(conn) == -1);
     CHECK(virGetLastErrorCode() == VIR_ERR_NO_SUPPORT);
@@ -135,6 +194,33 @@ TEST_CASE("an unknown slot is refused before anything is registered, then libvir
     CHECK(opened == 0);
     CHECK(abi::priv::virStateCleanup() == 0);
     CHECK(calls.back() == "cleanup");
+}
+
+TEST_CASE("a thread is the daemon for a while, and then who it was") {
+    namespace priv = abi::priv;
+    REQUIRE(virInitialize() == 0);
+    CHECK(priv::virIdentityGetCurrent() == nullptr);
+    {
+        abi::AsDaemon nobodyBefore;
+        CHECK(priv::virIdentityIsCurrentElevated());
+    }
+    CHECK(priv::virIdentityGetCurrent() == nullptr);
+
+    void* client = priv::virIdentityNew();
+    REQUIRE(priv::virIdentitySetCurrent(client) == 0);
+    {
+        abi::AsDaemon now;
+        CHECK(priv::virIdentityIsCurrentElevated());
+        abi::AsDaemon again;
+    }
+    CHECK_FALSE(priv::virIdentityIsCurrentElevated());
+    void* after = priv::virIdentityGetCurrent();
+    CHECK(after == client);
+    REQUIRE(priv::virIdentitySetCurrent(nullptr) == 0);
+    priv::virIdentityRestoreHelper(&after); // the only way here to let a reference go
+    REQUIRE(priv::virIdentitySetCurrent(nullptr) == 0);
+    priv::virIdentityRestoreHelper(&client);
+    REQUIRE(priv::virIdentitySetCurrent(nullptr) == 0);
 }
 
 TEST_CASE("lastError falls back when libvirt raised nothing") {

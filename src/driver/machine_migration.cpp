@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Migration of virtual machines, protocol 3 with and without typed parameters. What one phase gives the
+// client for the next one stays in the form of QEMU's driver, whose business it is; only the client's own
+// documents are translated, and the machine that arrives is claimed and marked.
+#include "driver/machine_migration.hpp"
+#include "driver/typed_params.hpp"
+
+namespace vz::driver {
+
+namespace {
+
+Result<std::string> toInner(const MachineCall& call, const char* xml) {
+    if (!xml)
+        return std::string();
+    VZ_TRY(auto inner, vm::domainToInner(xml, inwardFacts(call)));
+    return std::move(inner.xml);
+}
+
+const char* orNull(const std::string& text) {
+    return text.empty() ? nullptr : text.c_str();
+}
+
+/** The client's documents for the machine at its destination. */
+Result<EditedParams> withInnerXml(const MachineCall& call, virTypedParameterPtr params, int nparams) {
+    EditedParams edited(params, nparams);
+    for (const char* name : {VIR_MIGRATE_PARAM_DEST_XML, VIR_MIGRATE_PARAM_PERSIST_XML}) {
+        VZ_TRY(auto inner, toInner(call, edited.text(name)));
+        edited.setText(name, std::move(inner));
+    }
+    return edited;
+}
+
+/** The machine that is about to arrive. @p name is its new one, or null. */
+Result<vm::InnerDomain> arriving(const MachineCall& call, const char* xml, const char* name) {
+    if (!xml)
+        return fail(ErrorCode::InvalidArg, "the migration has no domain document");
+    // One that was not made through us on its host becomes ours by coming to us.
+    std::string document = vm::markedType(xml).empty() ? vm::toOuter(xml) : std::string(xml);
+    VZ_TRY(auto wanted, vm::domainToInner(document, inwardFacts(call, document.c_str(), typeOf(xml))));
+    if (name)
+        wanted.name = name;
+    return wanted;
+}
+
+} // namespace
+
+Result<Passed<char*>> migrateBegin(const MachineCall& call, const char* xml, char** cookie, int* cookieLength,
+                                   unsigned long flags, const char* name, unsigned long bandwidth) {
+    VZ_TRY(auto inner, toInner(call, xml));
+    return forward<"domainMigrateBegin3", MigrateBegin3>(call, call.domain.get(), orNull(inner), cookie,
+                                                         cookieLength, flags, name, bandwidth);
+}
+
+Result<Passed<char*>> migrateBeginParams(const MachineCall& call, virTypedParameterPtr params, int nparams,
+                                         char** cookie, int* cookieLength, unsigned int flags) {
+    VZ_TRY(auto edited, withInnerXml(call, params, nparams));
+    return forward<"domainMigrateBegin3Params", MigrateBegin3Params>(
+        call, call.domain.get(), edited.params(), edited.count(), cookie, cookieLength, flags);
+}
+
+Result<Passed<int>> migratePerform(const MachineCall& call, const char* xml, const char* cookieIn,
+                                   int cookieInLength, char** cookie, int* cookieLength,
+                                   const char* destination, const char* uri, unsigned long flags,
+                                   const char* name, unsigned long bandwidth) {
+    VZ_TRY(auto inner, toInner(call, xml));
+    return forward<"domainMigratePerform3", MigratePerform3>(call, call.domain.get(), orNull(inner), cookieIn,
+                                                             cookieInLength, cookie, cookieLength,
+                                                             destination, uri, flags, name, bandwidth);
+}
+
+Result<Passed<int>> migratePerformParams(const MachineCall& call, const char* destination,
+                                         virTypedParameterPtr params, int nparams, const char* cookieIn,
+                                         int cookieInLength, char** cookie, int* cookieLength,
+                                         unsigned int flags) {
+    VZ_TRY(auto edited, withInnerXml(call, params, nparams));
+    return forward<"domainMigratePerform3Params", MigratePerform3Params>(
+        call, call.domain.get(), destination, edited.params(), edited.count(), cookieIn, cookieInLength,
+        cookie, cookieLength, flags);
+}
+
+Result<Passed<int>> migratePrepare(const ConnectCall& call, const char* cookieIn, int cookieInLength,
+                                   char** cookie, int* cookieLength, const char* uriIn, char** uriOut,
+                                   unsigned long flags, const char* name, unsigned long bandwidth,
+                                   const char* xml) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    VZ_TRY(auto wanted, arriving(machines, xml, name));
+    VZ_TRY(auto claim, claimMachine(machines, wanted));
+    return claim.kept(forward<"domainMigratePrepare3", MigratePrepare3>(
+        machines, machines.inner->get(), cookieIn, cookieInLength, cookie, cookieLength, uriIn, uriOut, flags,
+        name, bandwidth, wanted.xml.c_str()));
+}
+
+Result<Passed<int>> migratePrepareTunnel(const ConnectCall& call, virStreamPtr stream, const char* cookieIn,
+                                         int cookieInLength, char** cookie, int* cookieLength,
+                                         unsigned long flags, const char* name, unsigned long bandwidth,
+                                         const char* xml) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    VZ_TRY(auto wanted, arriving(machines, xml, name));
+    VZ_TRY(auto claim, claimMachine(machines, wanted));
+    return claim.kept(forward<"domainMigratePrepareTunnel3", MigratePrepareTunnel3>(
+        machines, machines.inner->get(), stream, cookieIn, cookieInLength, cookie, cookieLength, flags, name,
+        bandwidth, wanted.xml.c_str()));
+}
+
+Result<Passed<int>> migratePrepareParams(const ConnectCall& call, virTypedParameterPtr params, int nparams,
+                                         const char* cookieIn, int cookieInLength, char** cookie,
+                                         int* cookieLength, char** uriOut, unsigned int flags) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    EditedParams edited(params, nparams);
+    VZ_TRY(auto wanted, arriving(machines, edited.text(VIR_MIGRATE_PARAM_DEST_XML),
+                                 edited.text(VIR_MIGRATE_PARAM_DEST_NAME)));
+    VZ_TRY(auto claim, claimMachine(machines, wanted));
+    edited.setText(VIR_MIGRATE_PARAM_DEST_XML, wanted.xml);
+    return claim.kept(forward<"domainMigratePrepare3Params", MigratePrepare3Params>(
+        machines, machines.inner->get(), edited.params(), edited.count(), cookieIn, cookieInLength, cookie,
+        cookieLength, uriOut, flags));
+}
+
+Result<Passed<int>> migratePrepareTunnelParams(const ConnectCall& call, virStreamPtr stream,
+                                               virTypedParameterPtr params, int nparams, const char* cookieIn,
+                                               int cookieInLength, char** cookie, int* cookieLength,
+                                               unsigned int flags) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    EditedParams edited(params, nparams);
+    VZ_TRY(auto wanted, arriving(machines, edited.text(VIR_MIGRATE_PARAM_DEST_XML),
+                                 edited.text(VIR_MIGRATE_PARAM_DEST_NAME)));
+    VZ_TRY(auto claim, claimMachine(machines, wanted));
+    edited.setText(VIR_MIGRATE_PARAM_DEST_XML, wanted.xml);
+    return claim.kept(forward<"domainMigratePrepareTunnel3Params", MigratePrepareTunnel3Params>(
+        machines, machines.inner->get(), stream, edited.params(), edited.count(), cookieIn, cookieInLength,
+        cookie, cookieLength, flags));
+}
+
+Result<Passed<int>> migratePrepare2(const ConnectCall& call, char** cookie, int* cookieLength,
+                                    const char* uriIn, char** uriOut, unsigned long flags, const char* name,
+                                    unsigned long bandwidth, const char* xml) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    VZ_TRY(auto wanted, arriving(machines, xml, name));
+    VZ_TRY(auto claim, claimMachine(machines, wanted));
+    return claim.kept(forward<"domainMigratePrepare2", MigratePrepare2>(
+        machines, machines.inner->get(), cookie, cookieLength, uriIn, uriOut, flags, name, bandwidth,
+        wanted.xml.c_str()));
+}
+
+Result<Passed<int>> migratePrepareTunnel2(const ConnectCall& call, virStreamPtr stream, unsigned long flags,
+                                          const char* name, unsigned long bandwidth, const char* xml) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    VZ_TRY(auto wanted, arriving(machines, xml, name));
+    VZ_TRY(auto claim, claimMachine(machines, wanted));
+    return claim.kept(forward<"domainMigratePrepareTunnel", MigratePrepareTunnel>(
+        machines, machines.inner->get(), stream, flags, name, bandwidth, wanted.xml.c_str()));
+}
+
+} // namespace vz::driver

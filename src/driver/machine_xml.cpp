@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "base/xml.hpp"
+#include "driver/machine_documents.hpp"
+#include "driver/machine_methods.hpp"
+#include "vm/machines.hpp"
+
+#include <cstdlib>
+
+namespace vz::driver {
+
+namespace {
+
+/** The machine that a domain document is about; may be null. */
+abi::DomainHandle machineOf(const MachineCall& call, const char* xml) {
+    auto wanted = xml::parse(xml);
+    if (!wanted)
+        return nullptr;
+    auto* root = xml::root(*wanted);
+    auto machines = vm::Machines::find(*call.inner, xml::text(xml::child(root, "name")),
+                                       xml::text(xml::child(root, "uuid")));
+    return machines && !machines->empty() ? std::move(machines->front()) : nullptr;
+}
+
+/** The format of the disk with this source in one of the machine's definitions; empty if it has none. */
+std::string formatIn(virDomainPtr machine, unsigned int flags, const std::string& source) {
+    char* text = ::virDomainGetXMLDesc(machine, flags);
+    auto document = xml::parse(text ? text : "");
+    std::free(text);
+    if (!document)
+        return {};
+    for (auto* disk : xml::children(xml::child(xml::root(*document), "devices"), "disk")) {
+        if (xml::attribute(xml::child(disk, "source"), "file") == source)
+            return xml::attribute(xml::child(disk, "driver"), "type");
+    }
+    return {};
+}
+
+std::string knownFormat(virDomainPtr machine, const std::string& source) {
+    auto defined = machine ? formatIn(machine, VIR_DOMAIN_XML_INACTIVE, source) : std::string();
+    return defined.empty() && machine ? formatIn(machine, 0, source) : defined;
+}
+
+} // namespace
+
+std::string typeOf(const std::string& xml) {
+    auto document = xml::parse(xml);
+    return document ? xml::attribute(xml::root(*document), "type") : std::string();
+}
+
+vm::InwardFacts inwardFacts(const MachineCall& call) {
+    return {
+        .innerType = [&call](const std::string&) -> Result<std::string> {
+            char* text = ::virDomainGetXMLDesc(call.domain.get(), 0);
+            if (!text)
+                return abi::lastError("the machine's present type cannot be read");
+            auto type = typeOf(text);
+            std::free(text);
+            return type;
+        },
+        .knownFormat = [&call](const std::string& source) { return knownFormat(call.domain.get(), source); }};
+}
+
+vm::InwardFacts inwardFacts(const MachineCall& call, const char* xml, const std::string& type) {
+    return {.innerType = [&call, type](const std::string& arch) -> Result<std::string> {
+                return type.empty() ? machineType(call, arch) : Result<std::string>(type);
+            },
+            .knownFormat =
+                [&call, xml](const std::string& source) {
+                    return knownFormat(machineOf(call, xml).get(), source);
+                }};
+}
+
+Result<Passed<char*>> xmlOutward(Result<Passed<char*>>&& answer) {
+    VZ_TRY(auto passed, std::move(answer));
+    if (!passed.value)
+        return passed;
+    std::string text = vm::toOuter(passed.value);
+    std::free(passed.value);
+    return Passed<char*>{::strdup(text.c_str())};
+}
+
+Result<Passed<char*>> getMachineXml(const MachineCall& call, unsigned int flags) {
+    return xmlOutward(forwardDomain<"domainGetXMLDesc", &virDomainGetXMLDesc>(call, flags));
+}
+
+Result<Passed<int>> attachToMachine(const MachineCall& call, const char* xml) {
+    VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call)));
+    return forwardDomain<"domainAttachDevice", &virDomainAttachDevice>(call, device.c_str());
+}
+
+Result<Passed<int>> attachToMachineFlags(const MachineCall& call, const char* xml, unsigned int flags) {
+    VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call)));
+    return forwardDomain<"domainAttachDeviceFlags", &virDomainAttachDeviceFlags>(call, device.c_str(), flags);
+}
+
+Result<Passed<int>> updateMachineDevice(const MachineCall& call, const char* xml, unsigned int flags) {
+    VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call)));
+    return forwardDomain<"domainUpdateDeviceFlags", &virDomainUpdateDeviceFlags>(call, device.c_str(), flags);
+}
+
+Result<Passed<virDomainSnapshotPtr>> createSnapshot(const MachineCall& call, const char* xml,
+                                                    unsigned int flags) {
+    VZ_TRY(auto inner, vm::embeddedToInner(xml, inwardFacts(call)));
+    return forwardDomain<"domainSnapshotCreateXML", &virDomainSnapshotCreateXML>(call, inner.c_str(), flags);
+}
+
+Result<Passed<char*>> getSnapshotXml(const MachineCall& call, virDomainSnapshotPtr snapshot,
+                                     unsigned int flags) {
+    VZ_TRY(auto inner, innerOf(call, snapshot));
+    return xmlOutward(forward<"domainSnapshotGetXMLDesc", decltype(&virDomainSnapshotGetXMLDesc)>(
+        call, inner.get(), flags));
+}
+
+Result<Passed<virDomainCheckpointPtr>> createCheckpoint(const MachineCall& call, const char* xml,
+                                                        unsigned int flags) {
+    VZ_TRY(auto inner, vm::embeddedToInner(xml, inwardFacts(call)));
+    return forwardDomain<"domainCheckpointCreateXML", &virDomainCheckpointCreateXML>(call, inner.c_str(),
+                                                                                     flags);
+}
+
+Result<Passed<char*>> getCheckpointXml(const MachineCall& call, virDomainCheckpointPtr checkpoint,
+                                       unsigned int flags) {
+    VZ_TRY(auto inner, innerOf(call, checkpoint));
+    return xmlOutward(forward<"domainCheckpointGetXMLDesc", decltype(&virDomainCheckpointGetXMLDesc)>(
+        call, inner.get(), flags));
+}
+
+Result<Passed<char*>> xmlFromNative(const ConnectCall& call, const char* format, const char* native,
+                                    unsigned int flags) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    return xmlOutward(forwardConnect<"connectDomainXMLFromNative", &virConnectDomainXMLFromNative>(
+        machines, format, native, flags));
+}
+
+Result<Passed<char*>> xmlToNative(const ConnectCall& call, const char* format, const char* xml,
+                                  unsigned int flags) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    VZ_TRY(auto wanted, vm::domainToInner(xml, inwardFacts(machines, xml)));
+    return forwardConnect<"connectDomainXMLToNative", &virConnectDomainXMLToNative>(
+        machines, format, wanted.xml.c_str(), flags);
+}
+
+} // namespace vz::driver

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "../temporary_dir.hpp"
+#include "documents.hpp"
+
+using namespace vz;
+using namespace vz::test;
+
+namespace {
+
+void checkRefused(const std::string& xml, ErrorCode code, const std::vector<std::string>& words) {
+    CAPTURE(xml);
+    auto made = vm::domainToInner(xml, facts());
+    REQUIRE(!made);
+    CAPTURE(made.error().message());
+    CHECK(int(made.error().code()) == int(code));
+    for (const auto& word : words)
+        CHECK(contains(made.error().message(), word));
+}
+
+std::string disk(const std::string& inside, const std::string& attributes = "type='file' device='disk'") {
+    return cat("<disk ", attributes, ">", inside, "<target dev='vda'/></disk>");
+}
+
+const std::string someDisk = disk("<source file='/d'/>");
+
+} // namespace
+
+TEST_CASE("the root type goes into the mark and the inner one comes in its place") {
+    for (std::string type : {"vz", "parallels"}) {
+        auto made = inner(machine("", "", cat("type='", type, "'")));
+        CHECK(made.type == type);
+        CHECK(made.name == "m1");
+        CHECK(made.uuid == someUuid);
+        CHECK(contains(made.xml, "<domain type=\"qemu\"><metadata>" + mark(type) + "</metadata><name>"));
+        CHECK(vm::markedType(made.xml) == type);
+    }
+    // KVM runs the host's own architecture only.
+    auto byArch = facts();
+    byArch.innerType = [](const std::string& arch) { return std::string(arch.empty() ? "kvm" : "qemu"); };
+    CHECK(contains(inner(machine(""), byArch).xml, "<domain type=\"kvm\">"));
+    auto foreign = machine("");
+    foreign.insert(foreign.find(">hvm"), " arch='aarch64'");
+    CHECK(contains(inner(foreign, byArch).xml, "<domain type=\"qemu\">"));
+}
+
+TEST_CASE("the mark joins the metadata that are there") {
+    std::string other = "<a:b xmlns:a=\"urn:a\"><a:c>  x </a:c>\n</a:b>";
+    auto made = inner(machine("<metadata>\n  " + other + "\n</metadata>"));
+    CHECK(contains(made.xml, cat("<metadata>\n  ", other, "\n", mark("vz"), "</metadata>")));
+    CHECK(contains(inner(machine("<metadata/>")).xml, cat("<metadata>", mark("vz"), "</metadata>")));
+}
+
+TEST_CASE("metadata behind <memory> come in front of it, where libvirt prints them") {
+    auto made = inner(
+        "<domain type='vz'><name>m</name><memory/><metadata>\n  <a:b xmlns:a='urn:a'/></metadata></domain>");
+    CHECK(contains(made.xml, "<domain type=\"qemu\"><metadata>\n  <a:b xmlns:a=\"urn:a\"/>" + mark("vz") +
+                                 "</metadata><name>m</name>"));
+    CHECK(vm::markedType(made.xml) == "vz");
+}
+
+TEST_CASE("every mark that is there is replaced") {
+    std::string prefixes = "<m:vm xmlns:m='urn:libvirt-vz:vm:1.0' type='parallels'/>"
+                           "<vm xmlns='urn:libvirt-vz:vm:1.0'>text</vm>"
+                           "<vz:other xmlns:vz='urn:libvirt-vz:vm:1.0'/>";
+    auto made = inner(machine("<metadata>" + prefixes + mark("parallels") + "</metadata><metadata>" +
+                              mark("parallels") + "</metadata>"));
+    CHECK(made.type == "vz");
+    CHECK(countOf(made.xml, "urn:libvirt-vz:vm:1.0") == 1);
+    CHECK(contains(made.xml, "<metadata>" + mark("vz") + "</metadata><metadata/>"));
+
+    auto declared = inner(machine("<metadata><vz:vm type='parallels'/></metadata>", "",
+                                  "type='vz' xmlns:vz='urn:libvirt-vz:vm:1.0'"));
+    CHECK(contains(declared.xml, "<metadata>" + mark("vz") + "</metadata>"));
+}
+
+TEST_CASE("a marked document of another host keeps its type and mark") {
+    for (std::string type : {"kvm", "qemu"}) {
+        auto made =
+            inner(machine("<metadata>" + mark("parallels") + "</metadata>", "", cat("type='", type, "'")));
+        CHECK(made.type == "parallels");
+        CHECK(contains(made.xml, cat("<domain type=\"", type, "\">")));
+        CHECK(contains(made.xml, mark("parallels")));
+    }
+}
+
+TEST_CASE("other types are refused, with the right ones named") {
+    constexpr auto unsupported = ErrorCode::ConfigUnsupported;
+    for (std::string type : {"kvm", "qemu", "lxc", "xen", "VZ", "vz "})
+        checkRefused(machine("", "", cat("type='", type, "'")), unsupported,
+                     {cat("'", type, "'"), "'vz'", "'parallels'"});
+    checkRefused(machine("<metadata>" + mark("evil") + "</metadata>", "", "type='kvm'"), unsupported,
+                 {"'kvm'"});
+    checkRefused(machine("<metadata><a>" + mark("vz") + "</a></metadata>", "", "type='kvm'"), unsupported,
+                 {"'kvm'"});
+    checkRefused(machine("<metadata>" + mark("vz") + "</metadata>", "", "type='lxc'"), unsupported,
+                 {"'lxc'"});
+    checkRefused("<domain><name>m</name></domain>", ErrorCode::XmlError, {"type"});
+    checkRefused("<network type='vz'/>", ErrorCode::XmlError, {"<network>"});
+    checkRefused("<domain xmlns='urn:a' type='vz'/>", ErrorCode::XmlError, {"domain"});
+}
+
+TEST_CASE("elements of containers are refused by name") {
+    checkRefused(machine("<v:container xmlns:v='urn:libvirt-vz:domain:1.0'/>"), ErrorCode::ConfigUnsupported,
+                 {"container", "virtual machine"});
+}
+
+TEST_CASE("UUIDs are made, normalized and checked") {
+    auto with = [](const std::string& uuid) {
+        return "<domain type='vz'><name>m</name>" + uuid + "<memory>1</memory></domain>";
+    };
+    for (std::string uuid : {"<uuid>3F7A2D344C534CD69A536D1B46A5A0E1</uuid>",
+                             "<uuid> 3f7a2d34-4c53-4cd6-9a53-6d1b46a5a0e1\n</uuid>"})
+        CHECK(inner(with(uuid)).uuid == someUuid);
+    for (std::string uuid : {"", "<uuid/>", "<uuid></uuid>"}) {
+        auto made = inner(with(uuid));
+        CHECK(made.uuid.size() == 36);
+        CHECK(contains(made.xml, "<uuid>" + made.uuid + "</uuid>"));
+        CHECK(countOf(made.xml, "<uuid") == 1);
+        CHECK(made.uuid != inner(with(uuid)).uuid);
+    }
+    for (std::string uuid : {"<uuid>xyz</uuid>", "<uuid>3f7a2d34</uuid>", "<uuid> </uuid>"})
+        checkRefused(with(uuid), ErrorCode::XmlError, {"uuid"});
+}
+
+TEST_CASE("the id of a dump becomes the inner one") {
+    CHECK(contains(inner(machine("", "", "type='vz' id='4194311'")).xml, "<domain type=\"qemu\" id=\"7\">"));
+    for (std::string id : {"7", "-1", "", "x", "99999999999999999999"})
+        CHECK(contains(inner(machine("", "", cat("type='vz' id='", id, "'"))).xml, cat("id=\"", id, "\"")));
+    auto marked = machine("<metadata>" + mark("vz") + "</metadata>", "", "type='kvm' id='4194311'");
+    CHECK(contains(inner(marked).xml, "id=\"4194311\""));
+}
+
+TEST_CASE("a document without a name is for the inner driver to refuse") {
+    CHECK(inner("<domain type='vz'/>").name.empty());
+}
+
+TEST_CASE("nothing else of a domain changes") {
+    const std::string text =
+        "<domain xmlns:qemu=\"http://libvirt.org/schemas/domain/qemu/1.0\" type=\"vz\">\n"
+        "  <!-- a comment -->\n  <name>m\xc3\xbc</name>\n  "
+        "<uuid>3f7a2d34-4c53-4cd6-9a53-6d1b46a5a0e1</uuid>\n"
+        "  <title>a &lt;b&gt; &amp;  c</title>\n  <description> </description>\n"
+        "  <metadata>\n    <a:b xmlns:a=\"urn:a\"><![CDATA[</metadata>]]><a:c/> <a:c/></a:b>\n  </metadata>\n"
+        "  <devices><disk type=\"block\"><source dev=\"/dev/x\"/></disk></devices>\n"
+        "  <qemu:commandline>\n    <qemu:arg value=\"-snapshot\"/>\n  </qemu:commandline>\n</domain>\n";
+    auto made = inner(text);
+    auto mark = test::mark("vz");
+    auto at = made.xml.find(mark);
+    REQUIRE(at != std::string::npos);
+    std::string rest = made.xml;
+    rest.erase(at, mark.size());
+    rest.replace(rest.find("\"qemu\""), 6, "\"vz\"");
+    CHECK(rest == text);
+}
+
+TEST_CASE("a text in another encoding arrives as UTF-8") {
+    auto made =
+        inner("<?xml version='1.0' encoding='ISO-8859-1'?><domain type='vz'><name>\xfc</name></domain>");
+    CHECK(made.name == "\xc3\xbc");
+    CHECK(contains(made.xml, "<name>\xc3\xbc</name>"));
+}
+
+TEST_CASE("disk files without a format get the one they have") {
+    std::vector<std::string> asked;
+    vm::InwardFacts use{[](const std::string&) { return std::string("qemu"); },
+                        [&asked](const std::string& source) {
+                            asked.push_back(source);
+                            return std::string("qcow2");
+                        }};
+    for (const auto& given :
+         {someDisk, disk("<source file='/d'/>", ""), disk("<source file='/d'/>", "type='file'"),
+          disk("<driver name='qemu' cache='none'/><source file='/d'/>"),
+          disk("<driver name='qemu' type=''/><source file='/d'/>")}) {
+        CAPTURE(given);
+        asked.clear();
+        auto made = inner(machine("", given), use);
+        CHECK(asked == std::vector<std::string>{"/d"});
+        CHECK(contains(made.xml, "name=\"qemu\""));
+        CHECK(countOf(made.xml, "type=\"qcow2\"") == 1);
+        CHECK(countOf(made.xml, "<driver") == 1);
+    }
+}
+
+TEST_CASE("other disks are left alone") {
+    for (const auto& given :
+         {disk("<driver type='raw'/><source file='/d'/>"),
+          disk("<source file='/d'/>", "type='file' device='cdrom'"),
+          disk("<source file='/d'/>", "type='file' device='floppy'"),
+          disk("<source file='/d'/>", "type='file' device='lun'"), disk("<source dev='/d'/>", "type='block'"),
+          disk("<source protocol='nbd'/>", "type='network'"),
+          disk("<source pool='p' volume='v'/>", "type='volume'"), disk("<source dir='/d'/>", "type='dir'"),
+          disk(""), disk("<source/>"), disk("<source file=''/>"), disk("<source file='relative'/>"),
+          disk("<source file='/d'><slices><slice type='storage' offset='1' size='2'/></slices></source>")}) {
+        CAPTURE(given);
+        auto device = vm::deviceToInner(given, facts("x"));
+        REQUIRE(device);
+        CHECK(*device == given);
+    }
+}
+
+TEST_CASE("a disk whose file is new is qcow2, one whose file is there is what it is") {
+    TemporaryDir folder;
+    auto given = [](const std::string& path) { return disk("<source file='" + path + "'/>"); };
+    auto device = vm::deviceToInner(given(folder / "none"), {{}, {}});
+    REQUIRE(device);
+    CHECK(contains(*device, "<driver name=\"qemu\" type=\"qcow2\"/>"));
+    REQUIRE(file::writeAtomic(folder / "raw", std::string(4096, '\0')));
+    device = vm::deviceToInner(given(folder / "raw"), facts(""));
+    REQUIRE(device);
+    CHECK(contains(*device, "<driver name=\"qemu\" type=\"raw\"/>"));
+}
+
+TEST_CASE("a guest that wrote a header into its raw disk gains nothing") {
+    TemporaryDir folder;
+    std::string header("QFI\xfb\0\0\0\x03\0\0\0\0\0\0\x02\0", 16);
+    REQUIRE(file::writeAtomic(folder / "disk", header + std::string(1008, '\0')));
+    auto given = disk("<source file='" + folder / "disk" + "'/>");
+    // The machine exists: its disk stays what it was.
+    auto device = vm::deviceToInner(given, facts("raw"));
+    REQUIRE(device);
+    CHECK(contains(*device, "type=\"raw\""));
+    // The file comes to a new machine: its header names another file, and is not believed.
+    device = vm::deviceToInner(given, facts(""));
+    REQUIRE(!device);
+    CHECK(int(device.error().code()) == int(ErrorCode::ConfigUnsupported));
+    CHECK(contains(device.error().message(), folder / "disk"));
+    // A chain that is in the XML is the client's word, not the guest's.
+    device = vm::deviceToInner(disk("<source file='" + folder / "disk" + "'/><backingStore/>"), facts(""));
+    REQUIRE(device);
+    CHECK(contains(*device, "type=\"qcow2\""));
+}
+
+TEST_CASE("ploop disks are refused by name") {
+    for (std::string type : {"ploop", "parallels"}) {
+        auto xml =
+            machine("", disk(cat("<driver name='qemu' type='", type, "'/><source file='/var/d.hdd'/>")));
+        checkRefused(xml, ErrorCode::ConfigUnsupported, {"/var/d.hdd", "ploop"});
+        checkRefused(machine("", disk(cat("<driver type='", type, "'/>"), "type='network'")),
+                     ErrorCode::ConfigUnsupported, {"'vda'", "ploop"});
+    }
+    TemporaryDir folder;
+    REQUIRE(file::writeAtomic(folder / "DiskDescriptor.xml", "<Parallels_disk_image/>"));
+    auto device = vm::deviceToInner(disk("<source file='" + folder.path() + "'/>"), facts(""));
+    REQUIRE(!device);
+    CHECK(contains(device.error().message(), folder.path()));
+}
+
+TEST_CASE("devices that are no disks come back as they are") {
+    for (std::string given :
+         {"<interface type='network'>  <source network='n'/></interface>", "<!-- x --><hostdev/>",
+          "<disks><disk/></disks>", "<x:disk xmlns:x='urn:x'/>"}) {
+        auto device = vm::deviceToInner(given, facts());
+        REQUIRE(device);
+        CHECK(*device == given);
+    }
+    CHECK(!vm::deviceToInner("<disk>", facts()));
+}
+
+TEST_CASE("domains inside snapshots and checkpoints are translated") {
+    auto domain = machine("", someDisk), inactive = machine("", "", "type='parallels'");
+    inactive.replace(1, 6, "inactiveDomain");
+    inactive.replace(inactive.rfind("domain"), 6, "inactiveDomain");
+    for (std::string root : {"domainsnapshot", "domaincheckpoint"}) {
+        auto made = vm::embeddedToInner(cat("<", root, "><name>s</name>", domain, inactive, "</", root, ">"),
+                                        facts());
+        REQUIRE(made);
+        CHECK(contains(*made, "<domain type=\"qemu\"><metadata>" + mark("vz")));
+        CHECK(contains(*made, "<inactiveDomain type=\"qemu\"><metadata>" + mark("parallels")));
+        CHECK(contains(*made, "<driver name=\"qemu\" type=\"raw\"/>"));
+    }
+}
+
+TEST_CASE("documents without a whole domain inside stay byte for byte") {
+    for (std::string given :
+         {"<domainsnapshot>\n  <name>s</name><disks><disk name='vda'/></disks></domainsnapshot>",
+          "<domainsnapshot><domain><uuid>3f7a2d34-4c53-4cd6-9a53-6d1b46a5a0e1</uuid></domain></"
+          "domainsnapshot>",
+          "<domaincheckpoint><parent><domain type='lxc'/></parent></domaincheckpoint>",
+          "<domainbackup mode='push'/>"}) {
+        auto made = vm::embeddedToInner(given, facts());
+        REQUIRE(made);
+        CHECK(*made == given);
+    }
+}
+
+TEST_CASE("a domain inside that is not ours is refused") {
+    auto made = vm::embeddedToInner("<domainsnapshot>" + machine("", "", "type='kvm'") + "</domainsnapshot>",
+                                    facts());
+    REQUIRE(!made);
+    CHECK(int(made.error().code()) == int(ErrorCode::ConfigUnsupported));
+    CHECK(!vm::embeddedToInner("<domainsnapshot>", facts()));
+}
+
+TEST_CASE("the kind of guest is read from any document") {
+    CHECK(vm::osType(machine("")) == "hvm");
+    CHECK(vm::osType("<domain type='vz'><os><type> exe </type></os></domain>") == "exe");
+    for (std::string none :
+         {"", "x", "<domain>", "<domain/>", "<domain><os/></domain>", "<a><b><os/></b></a>"})
+        CHECK(vm::osType(none).empty());
+}
