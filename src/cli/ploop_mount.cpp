@@ -39,10 +39,15 @@ Result<exports::AttachOptions> attachOptions(const Arguments& arguments) {
 Result<Attachment> attachNew(const exports::AttachOptions& options) {
     bool writing = !options.readOnly && options.guid.value_or(topGuid) == topGuid;
     if (writing) {
-        VZ_TRY(auto running, exports::find(options.descriptor));
-        if (running)
-            return fail(ErrorCode::OperationInvalid, options.descriptor, " is in use as ", running->device,
-                        " already");
+        VZ_TRY(auto descriptor, exports::realPath(options.descriptor));
+        VZ_TRY(auto all, exports::list());
+        for (const auto& one : all) {
+            // A plain loop device goes on without its vz-ploopd.
+            bool works = one.mechanism == exports::Mechanism::Loop || exports::alive(one);
+            if (one.descriptor == descriptor && !one.readOnly && works)
+                return fail(ErrorCode::OperationInvalid, options.descriptor, " is in use as ", one.device,
+                            " already");
+        }
     }
     return exports::attach(options);
 }

@@ -296,8 +296,10 @@ def test_plain_loop_device_outlives_its_server_and_keeps_the_lock(images):
     folder = images.mount(image)
     images.kill()
     written = write(os.path.join(folder, "file"), MIB)
-    assert "in use" in images.ploop("mount", "-m", images.folder, image, status=23)
-    assert "in use" in images.ploop("snapshot", image, status=23)
+    assert "in use" in images.ploop("mount", "-m", images.folder, image, status=37)
+    qemu = subprocess.run(["qemu-io", "-f", "parallels", "-c", "write 0 4k", images.path("ct/root.hds")],
+                          capture_output=True, text=True, check=False)
+    assert qemu.returncode != 0 and "lock" in qemu.stderr
     images.ploop("umount", image)
     images.check()
     folder = images.mount(image)

@@ -33,7 +33,15 @@ void FuseDisk::opened() {
 
 void FuseDisk::released() {
     std::lock_guard lock(mutex_);
-    if (--openCount_ == 0 && idle_)
+    if (openCount_ > 0 && --openCount_ == 0 && idle_)
+        idle_();
+}
+
+void FuseDisk::ended() {
+    std::lock_guard lock(mutex_);
+    // A last release may have got lost.
+    bool known = std::exchange(openCount_, 0) == 0;
+    if (!known && idle_)
         idle_();
 }
 

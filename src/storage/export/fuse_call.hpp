@@ -20,6 +20,8 @@ public:
 
     void opened();
     void released();
+    /** The file system has gone, by whatever: nothing will be asked for any more. */
+    void ended();
     /** Called, on a thread that serves requests, when the file is no longer open anywhere; at once if that is
      * so. */
     void onIdle(std::function<void()> idle);

@@ -39,7 +39,7 @@ void serveAll(FuseDisk& disk, int fd) {
         case FuseCall::Got::Nothing:
             break;
         case FuseCall::Got::End:
-            return;
+            return disk.ended();
         }
     }
 }
@@ -102,6 +102,7 @@ Result<void> FuseFile::startRing() {
         ring->reset();
         // Nobody waits for an answer any more, even if the ring has failed.
         device_.reset();
+        disk_.ended();
     });
     return started.get();
 }

@@ -173,7 +173,7 @@ TEST_CASE("a file for reading cannot be opened for writing") {
     REQUIRE(makeVolume(dir)->close());
     auto image = Volume::openSnapshot(ploop::hostFiles(), dir / "DiskDescriptor.xml", ploop::topGuid, true);
     REQUIRE(image);
-    bool idle = false;
+    std::atomic<bool> idle = false;
     auto file = FuseFile::create(**image, {true, engine});
     REQUIRE(file);
     auto fd = (*file)->open();
