@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cli/arguments.hpp"
+#include "storage/export/client.hpp"
 #include "storage/ploop/volume.hpp"
 
 /** The parts of the ploop program: one function per subcommand, and what they share. */
@@ -20,13 +21,18 @@ enum Exit : int {
     exitBadFormat = 11,
     exitSystem = 12,
     exitExists = 17,
+    exitMount = 21,
+    exitUmount = 22,
     exitLock = 23,
+    exitResizeFs = 26,
     exitAbort = 29,
     exitInUse = 37,
     exitParameter = 38,
     exitDescriptor = 39,
     exitNoMount = 40,
+    exitFsck = 41,
     exitNoSnapshot = 43,
+    exitUmountBusy = 46,
 };
 int exitStatusOf(const Error& error);
 
@@ -42,9 +48,20 @@ Result<std::unique_ptr<ploop::Volume>> openVolume(const std::string& given);
 Result<ploop::Descriptor::Mode> parseMode(const std::string& text);
 Result<ploop::Version> parseVersion(const std::string& text);
 
-/** Grows an image to at least @p sectors, with the partition table on it. An image that is as large already
- * stays. */
-Result<void> resizeVolume(const std::string& given, uint64_t sectors);
+/** The attachment of the image that @p given means, if it is a device at present: its vz-ploopd has it open
+ * then. */
+Result<std::optional<exports::Attachment>> runningOf(const std::string& given);
+
+/** Tells of a failure on standard error; @p status. */
+int failWith(int status, const Error& error);
+
+/** Makes an image at least @p sectors large, with what is on it; or smaller. */
+Outcome resizeTo(const std::string& given, uint64_t sectors);
+
+Outcome mountCommand(const Words& words);
+Outcome umountCommand(const Words& words);
+Outcome listCommand(const Words& words);
+Outcome balloonCommand(const Words& words);
 
 Outcome initCommand(const Words& words);
 Outcome resizeCommand(const Words& words);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "cli/ploop.hpp"
 
-#include "storage/ploop/gpt.hpp"
+#include "storage/export/resize.hpp"
 
 #include <cerrno>
 #include <cstdio>
@@ -106,20 +106,28 @@ Result<Version> parseVersion(const std::string& text) {
     return fail(ErrorCode::InvalidArg, "the version '", text, "' is not known: 1 and 2 are");
 }
 
-Result<void> resizeVolume(const std::string& given, uint64_t sectors) {
-    VZ_TRY(auto volume, openVolume(given));
-    auto& image = volume->image();
-    uint64_t cluster = image.clusterBytes(), bytes = sectors * sectorSize;
-    bytes += (cluster - bytes % cluster) % cluster;
-    if (bytes < image.bytes())
-        return fail(ErrorCode::InvalidArg, given, " has ", image.bytes() / sectorSize,
-                    " sectors: to make it smaller, "
-                    "the file system on it has to be made smaller first");
-    if (bytes > image.bytes())
-        VZ_CHECK(volume->resize(bytes));
-    // Also where nothing was to do: an earlier attempt may have been cut off between the two.
-    VZ_CHECK(growTable(image));
-    return volume->close();
+Result<std::optional<exports::Attachment>> runningOf(const std::string& given) {
+    return exports::find(descriptorPath(hostFiles(), given));
+}
+
+int failWith(int status, const Error& error) {
+    std::fprintf(stderr, "ploop: %s\n", error.message().c_str());
+    return status;
+}
+
+Outcome resizeTo(const std::string& given, uint64_t sectors) {
+    auto failed = exports::resizeImage(descriptorPath(hostFiles(), given), sectors * sectorSize, lockWait);
+    if (!failed)
+        return exitOk;
+    switch (failed->step) {
+    case exports::ResizeStep::Check:
+        return failWith(exitFsck, failed->error);
+    case exports::ResizeStep::FileSystem:
+        return failWith(exitResizeFs, failed->error);
+    case exports::ResizeStep::Image:
+        break;
+    }
+    return std::move(failed->error);
 }
 
 } // namespace vz::cli

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "cli/ploop.hpp"
+#include "storage/export/mounts.hpp"
 #include "storage/ploop/check.hpp"
 #include "storage/ploop/convert.hpp"
 #include "storage/ploop/filesystem.hpp"
@@ -9,6 +10,7 @@
 
 #include <cinttypes>
 #include <cstdio>
+#include <sys/statvfs.h>
 
 namespace vz::cli {
 
@@ -85,8 +87,7 @@ Outcome resizeCommand(const Words& words) {
     if (!arguments.has('s'))
         return fail(ErrorCode::InvalidArg, "the size is missing (-s SIZE)");
     VZ_TRY(uint64_t sectors, parseSize(arguments.value('s')));
-    VZ_CHECK(resizeVolume(arguments.rest()[0], sectors));
-    return exitOk;
+    return resizeTo(arguments.rest()[0], sectors);
 }
 
 /** Only the disk: the partition table on it stays as it is. */
@@ -102,6 +103,11 @@ Outcome growCommand(const Words& words) {
         return sectors * sectorSize > image.bytes();
     };
     if (namesDescriptor(given)) {
+        VZ_TRY(auto running, runningOf(given));
+        if (running) {
+            VZ_CHECK(exports::call(*running, {"resize", cat(sectors * sectorSize)}));
+            return exitOk;
+        }
         VZ_TRY(auto volume, openVolume(given));
         VZ_TRY(bool needed, larger(volume->image()));
         if (needed)
@@ -122,12 +128,36 @@ Outcome growCommand(const Words& words) {
 
 namespace {
 
-Result<void> printSpec(const std::string& descriptor) {
-    VZ_TRY(auto image, Volume::openSnapshot(hostFiles(), descriptor, topGuid));
-    const auto& header = image->top().header();
+/** The present state of an image; if it is a device, without a lock, as on the disk. */
+Result<std::unique_ptr<Image>> openForLook(const std::string& descriptor, bool running) {
+    if (!running)
+        return Volume::openSnapshot(hostFiles(), descriptor, topGuid);
+    VZ_TRY(auto model, Volume::read(hostFiles(), descriptor));
+    VZ_TRY(auto chain, chainOf(descriptor, model, topGuid));
+    Image::Options options;
+    options.lock = false;
+    options.plainDisk.clusterSectors = model.clusterSectors;
+    return Image::open(hostFiles(), chain, options);
+}
+
+void printSpec(Image& image) {
+    const auto& header = image.top().header();
     std::printf("size:\t\t%" PRIu64 "\nblocksize:\t%u\nfmt_version:\t%d\n", header.sectors,
-                header.clusterSectors, image->top().plain() ? 0 : static_cast<int>(header.version));
-    return {};
+                header.clusterSectors, image.top().plain() ? 0 : static_cast<int>(header.version));
+}
+
+Result<Usage> usageOf(const std::string& descriptor, const std::optional<exports::Attachment>& running) {
+    std::vector<std::string> points;
+    if (running) {
+        VZ_TRY(points, exports::mountPoints(*running));
+    }
+    struct statvfs info;
+    if (!points.empty() && ::statvfs(points.front().c_str(), &info) == 0)
+        return Usage{info.f_blocks * info.f_frsize / 1024,
+                     (info.f_blocks - info.f_bfree) * info.f_frsize / 1024, info.f_files,
+                     info.f_files - info.f_ffree};
+    VZ_TRY(auto image, openForLook(descriptor, running.has_value()));
+    return readUsage(*image);
 }
 
 } // namespace
@@ -136,20 +166,22 @@ Outcome infoCommand(const Words& words) {
     VZ_TRY(auto arguments, Arguments::parse(words, "sd", {{"spec", 's'}}));
     VZ_CHECK(arguments.expect(1, 1));
     auto descriptor = descriptorPath(hostFiles(), arguments.rest()[0]);
-    if (arguments.has('s'))
-        VZ_CHECK(printSpec(descriptor));
+    VZ_TRY(auto running, exports::find(descriptor));
+    if (arguments.has('s')) {
+        VZ_TRY(auto image, openForLook(descriptor, running.has_value()));
+        printSpec(*image);
+    }
     if (arguments.has('d')) {
         VZ_TRY(auto model, Volume::read(hostFiles(), descriptor));
-        std::printf("device:\t\t\npartition:\t\n"); // an image that is not mounted has neither
+        // An image that is not mounted has neither.
+        std::printf("device:\t\t%s\npartition:\t%s\n", running ? running->device.c_str() : "",
+                    running ? running->partition.c_str() : "");
     }
     if (arguments.has('s') || arguments.has('d'))
         return exitOk;
-    VZ_TRY(auto image, Volume::openSnapshot(hostFiles(), descriptor, topGuid));
-    auto usage = readUsage(*image);
-    if (!usage) {
-        std::fprintf(stderr, "ploop: %s: %s\n", descriptor.c_str(), usage.error().message().c_str());
-        return exitNoMount;
-    }
+    auto usage = usageOf(descriptor, running);
+    if (!usage)
+        return failWith(exitNoMount, std::move(usage).takeError().within(descriptor));
     std::printf("%11s %14s %14s\n", "resource", "Size", "Used");
     std::printf("%11s %14" PRIu64 " %14" PRIu64 "\n", "1k-blocks", usage->kibibytes, usage->kibibytesUsed);
     std::printf("%11s %14" PRIu64 " %14" PRIu64 "\n", "inodes", usage->inodes, usage->inodesUsed);
@@ -188,6 +220,26 @@ Outcome statCommand(const Words& words) {
     return exitOk;
 }
 
+namespace {
+
+/** An image that is in use is only looked at. */
+Outcome checkRunning(const exports::Attachment& running, const Arguments& arguments) {
+    VZ_TRY(auto answer, exports::call(running, {"check"}));
+    if (answer.size() < 2)
+        return fail(ErrorCode::InternalError, "the answer makes no sense");
+    for (size_t i = 2; i < answer.size(); ++i)
+        std::fprintf(stderr, "%s\n", answer[i].c_str());
+    if (!arguments.has('s'))
+        std::printf("%s clusters allocated, in use as %s\n", answer[1].c_str(), running.device.c_str());
+    if (answer[0] == "bad")
+        return exitBadFormat;
+    if (arguments.has('D'))
+        VZ_CHECK(exports::call(running, {"compact", "moves"}, terminalProgress("defragment")));
+    return exitOk;
+}
+
+} // namespace
+
 Outcome checkCommand(const Words& words) {
     // -c, -d, -S and -b ask for what is always done here.
     VZ_TRY(auto arguments, Arguments::parse(words, "fFcrsdRb:SDu:"));
@@ -202,6 +254,11 @@ Outcome checkCommand(const Words& words) {
     if (!whole && arguments.has('R'))
         return exitOk; // a raw file has nothing that could be wrong
     auto descriptor = descriptorPath(hostFiles(), given);
+    if (whole) {
+        VZ_TRY(auto running, exports::find(descriptor));
+        if (running)
+            return checkRunning(*running, arguments);
+    }
     VZ_TRY(auto report,
            whole ? checkVolume(hostFiles(), descriptor, options, arguments.has('f') || arguments.has('F'))
                  : checkDelta(hostFiles(), given, options));

@@ -21,6 +21,11 @@ constexpr Subcommand subcommands[] = {
     {"init", initCommand,
      "-s SIZE [-f FORMAT] [-v VERSION] [-t FSTYPE|none] [-b CLUSTER] [-B BLOCK] [-L LABEL] [-n] "
      "[-S] [-P] DELTA"},
+    {"mount", mountCommand,
+     "[-r] [-F] [-m FOLDER] [-t FSTYPE] [-o OPTIONS] [-u UUID] [-d DEVICE] [--export loop|fuse] DESCRIPTOR"},
+    {"umount", umountCommand, "-m FOLDER | -d DEVICE | DESCRIPTOR"},
+    {"list", listCommand, "[-f]"},
+    {"balloon", balloonCommand, "show [-f] DESCRIPTOR; discard [--automount] [--defrag] DESCRIPTOR"},
     {"resize", resizeCommand, "-s SIZE DESCRIPTOR"},
     {"grow", growCommand, "-s SIZE [-f raw] DELTA|DESCRIPTOR"},
     {"snapshot", snapshotCommand, "[-u UUID] DESCRIPTOR"},

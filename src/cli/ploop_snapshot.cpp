@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "base/file.hpp"
 #include "cli/ploop.hpp"
+#include "storage/export/mounts.hpp"
 #include "storage/ploop/copy.hpp"
 
 #include <cinttypes>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 
 namespace vz::cli {
 
@@ -19,6 +24,41 @@ Result<Guid> wantedGuid(const Arguments& arguments) {
     return parseGuid(arguments.value('u'));
 }
 
+/** The file system on the device is still while the snapshot is made, if it is mounted where we see it. */
+Result<Guid> snapshotRunning(const exports::Attachment& running, const std::optional<Guid>& guid) {
+    exports::Texts request{"snapshot"};
+    if (guid)
+        request.push_back(*guid);
+    UniqueFd folder;
+    VZ_TRY(auto points, exports::mountPoints(running));
+    if (!points.empty()) {
+        VZ_TRY(folder, file::open(points.front(), O_RDONLY | O_DIRECTORY));
+    }
+    auto made = exports::call(running, request, {}, folder.get());
+    // Where the other side has died over it.
+    if (!made && folder && !exports::alive(running))
+        (void)::ioctl(folder.get(), FITHAW, 0);
+    if (!made)
+        return std::move(made).takeError();
+    return made->empty() ? Guid() : made->front();
+}
+
+/** Has work on the image done by who has it open, or does it on the image itself. */
+Result<void> onVolume(const std::string& given, const exports::Texts& request, const Progress& progress,
+                      const std::function<Result<void>(Volume&)>& work) {
+    VZ_TRY(auto running, runningOf(given));
+    if (running) {
+        auto done = exports::call(*running, request, progress);
+        if (done)
+            return {};
+        if (!exports::wasGone(done.error()))
+            return std::move(done).takeError();
+    }
+    VZ_TRY(auto volume, openVolume(given));
+    VZ_CHECK(work(*volume));
+    return volume->close();
+}
+
 } // namespace
 
 Outcome snapshotCommand(const Words& words) {
@@ -28,9 +68,19 @@ Outcome snapshotCommand(const Words& words) {
     if (arguments.has('u')) {
         VZ_TRY(guid, parseGuid(arguments.value('u')));
     }
-    VZ_TRY(auto volume, openVolume(arguments.rest()[0]));
-    VZ_TRY(auto made, volume->snapshot(guid));
-    VZ_CHECK(volume->close());
+    VZ_TRY(auto running, runningOf(arguments.rest()[0]));
+    Guid made;
+    if (running) {
+        auto done = snapshotRunning(*running, guid);
+        if (!done && !exports::wasGone(done.error()))
+            return std::move(done).takeError();
+        made = std::move(done).valueOr("");
+    }
+    if (made.empty()) {
+        VZ_TRY(auto volume, openVolume(arguments.rest()[0]));
+        VZ_TRY(made, volume->snapshot(guid));
+        VZ_CHECK(volume->close());
+    }
     std::printf("ploop snapshot %s has been successfully created\n", made.c_str());
     return exitOk;
 }
@@ -39,9 +89,9 @@ Outcome snapshotDeleteCommand(const Words& words) {
     VZ_TRY(auto arguments, Arguments::parse(words, "u:"));
     VZ_CHECK(arguments.expect(1, 1));
     VZ_TRY(auto guid, wantedGuid(arguments));
-    VZ_TRY(auto volume, openVolume(arguments.rest()[0]));
-    VZ_CHECK(volume->remove(guid, terminalProgress("merge")));
-    VZ_CHECK(volume->close());
+    auto progress = terminalProgress("merge");
+    VZ_CHECK(onVolume(arguments.rest()[0], {"delete", guid}, progress,
+                      [&](Volume& volume) { return volume.remove(guid, progress); }));
     std::printf("ploop snapshot %s has been successfully deleted\n", guid.c_str());
     return exitOk;
 }
@@ -50,6 +100,10 @@ Outcome snapshotSwitchCommand(const Words& words) {
     VZ_TRY(auto arguments, Arguments::parse(words, "u:"));
     VZ_CHECK(arguments.expect(1, 1));
     VZ_TRY(auto guid, wantedGuid(arguments));
+    VZ_TRY(auto running, runningOf(arguments.rest()[0]));
+    if (running)
+        return fail(ErrorCode::InvalidArg, arguments.rest()[0], " is in use as ", running->device,
+                    ": its content cannot be exchanged");
     VZ_TRY(auto volume, openVolume(arguments.rest()[0]));
     VZ_CHECK(volume->switchTo(guid));
     VZ_CHECK(volume->close());
@@ -64,16 +118,18 @@ Outcome snapshotMergeCommand(const Words& words) {
     if (arguments.has('u')) {
         VZ_TRY(guid, parseGuid(arguments.value('u')));
     }
-    VZ_TRY(auto volume, openVolume(arguments.rest()[0]));
     auto progress = terminalProgress("merge");
-    if (!arguments.has('A')) {
-        VZ_CHECK(volume->merge(guid, progress));
-    } else {
+    exports::Texts request{"merge"};
+    if (!arguments.has('A'))
+        request.push_back(guid);
+    VZ_CHECK(onVolume(arguments.rest()[0], request, progress, [&](Volume& volume) -> Result<void> {
+        if (!arguments.has('A'))
+            return volume.merge(guid, progress);
         // All of the chain into its base; branches are in the way, and told about.
-        while (volume->descriptor().shot(topGuid)->parent != noGuid)
-            VZ_CHECK(volume->merge(topGuid, progress));
-    }
-    VZ_CHECK(volume->close());
+        while (volume.descriptor().shot(topGuid)->parent != noGuid)
+            VZ_CHECK(volume.merge(topGuid, progress));
+        return {};
+    }));
     return exitOk;
 }
 

@@ -16,6 +16,7 @@ int usage() {
     std::fprintf(
         stderr,
         "Usage: prl_disk_tool resize --size SIZE[K|M|G|T] [--resize_partition] [--force] --hdd FOLDER\n"
+        "       prl_disk_tool compact --hdd FOLDER\n"
         "       prl_disk_tool merge --hdd FOLDER\n");
     return exitOwn;
 }
@@ -53,14 +54,16 @@ int run(const Words& words) {
     const std::string& operation = arguments->rest()[0];
     std::string descriptor = ploop::descriptorPath(ploop::hostFiles(), arguments->value('h'));
     auto work = [&]() -> Outcome {
+        if (arguments->has('n') && operation != "resize")
+            return exitOk;
         if (operation == "merge")
-            return arguments->has('n') ? Outcome(exitOk) : snapshotMergeCommand({"-A", descriptor});
+            return snapshotMergeCommand({"-A", descriptor});
+        if (operation == "compact")
+            return balloonCommand({"discard", "--automount", "--defrag", descriptor});
         VZ_TRY(uint64_t sectors, parseMegabytes(arguments->value('s')));
-        if (!arguments->has('n'))
-            VZ_CHECK(resizeVolume(descriptor, sectors));
-        return exitOk;
+        return arguments->has('n') ? Outcome(exitOk) : resizeTo(descriptor, sectors);
     };
-    if (operation != "merge" && (operation != "resize" || !arguments->has('s')))
+    if (operation != "merge" && operation != "compact" && (operation != "resize" || !arguments->has('s')))
         return usage();
     auto outcome = work();
     if (outcome)

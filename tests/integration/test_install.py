@@ -38,7 +38,7 @@ def test_files_and_places(installed):
     folder = modules.pop()
     assert folder.endswith("libvirt/connection-driver") and folder.startswith("usr/lib/")
     assert [name for name in found if name.startswith(folder + "/vz/libvirt_vz_") and name.endswith(".so")]
-    for program in ("vz-supervisor", "vz-kvm-probe"):
+    for program in ("vz-supervisor", "vz-ploopd", "vz-kvm-probe"):
         assert f"usr/lib/libvirt/{program}" in found
         assert os.access(installed / "usr/lib/libvirt" / program, os.X_OK)
     assert {"etc/libvirt/vz.conf", "etc/libvirt/vz.conf.dist"} & found

@@ -233,7 +233,7 @@ private:
     }
 
     Result<void> finish() {
-        if (header_.mark == markOpen)
+        if (header_.mark == markOpen && !options_.open)
             note(true, options_.repair && !report_.serious, "the file was not closed");
         if (!options_.repair || report_.serious || (report_.findings.empty() && !changed_))
             return {};
@@ -277,7 +277,8 @@ Result<CheckReport> checkDelta(FileSystem& files, const std::string& path, const
     if (options.repair)
         VZ_CHECK(finishVersionChange(files, path));
     VZ_TRY(auto file, files.open(path, options.repair ? Access::ReadWrite : Access::ReadOnly));
-    VZ_CHECK(file->lock(options.repair ? Lock::Writer : Lock::Reader, std::chrono::milliseconds(0)));
+    if (!options.open)
+        VZ_CHECK(file->lock(options.repair ? Lock::Writer : Lock::Reader, std::chrono::milliseconds(0)));
     auto report = Checker(*file, options).run();
     if (!report)
         return std::move(report).takeError().within(path);

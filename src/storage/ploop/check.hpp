@@ -10,6 +10,9 @@ struct CheckOptions {
     bool repair = false;
     /** With repair: also drop entries that point to no valid place; their clusters read as zeros then. */
     bool force = false;
+    /** The file is open for writing in this process, and nothing is being written: no lock is taken, and what
+     * is in order then is not a finding. Without repair. */
+    bool open = false;
     Progress progress;
 };
 

@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
+#include <utility>
 
 namespace vz::ploop {
 
@@ -17,6 +19,13 @@ public:
             leave();
             wait();
         }
+    }
+    /** False instead of waiting. */
+    bool tryEnter() {
+        if (!(state_.fetch_add(1, std::memory_order_acquire) & closed))
+            return true;
+        leave();
+        return false;
     }
     void leave() {
         if (state_.fetch_sub(1, std::memory_order_release) == (closed | 1))
@@ -51,11 +60,23 @@ private:
 class Pass {
 public:
     explicit Pass(Gate& gate) : gate_(&gate) { gate_->enter(); }
-    Pass(const Pass&) = delete;
-    Pass& operator=(const Pass&) = delete;
-    ~Pass() { gate_->leave(); }
+    /** Nothing if the gate is closed; for threads that must go on, as others wait for their requests. */
+    static std::optional<Pass> tryEnter(Gate& gate) {
+        if (!gate.tryEnter())
+            return {};
+        return Pass(gate, Inside());
+    }
+    Pass(Pass&& other) noexcept : gate_(std::exchange(other.gate_, nullptr)) {}
+    Pass& operator=(Pass&&) = delete;
+    ~Pass() {
+        if (gate_)
+            gate_->leave();
+    }
 
 private:
+    struct Inside {};
+    Pass(Gate& gate, Inside) : gate_(&gate) {}
+
     Gate* gate_;
 };
 

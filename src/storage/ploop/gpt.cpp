@@ -81,8 +81,7 @@ uint64_t lastSector(uint64_t sectors, uint64_t cluster) {
 }
 
 /** The second copy first, each on the disk before the next is touched. */
-Result<void> writeBoth(Image& image, const Table& table) {
-    uint64_t sectors = image.bytes() / sectorSize;
+Result<void> writeBoth(Image& image, const Table& table, uint64_t sectors) {
     Table second = table;
     second.self = sectors - 1;
     second.other = 1;
@@ -162,7 +161,7 @@ Result<Partition> writeTable(Image& image) {
     store64(entry + 32, cluster);
     uint64_t last = lastSector(sectors, cluster);
     store64(entry + 40, last);
-    VZ_CHECK(writeBoth(image, table));
+    VZ_CHECK(writeBoth(image, table, sectors));
     return Partition{cluster * sectorSize, (last + 1 - cluster) * sectorSize};
 }
 
@@ -180,6 +179,52 @@ Result<std::optional<Partition>> readTable(Image& image) {
     return std::optional<Partition>();
 }
 
+namespace {
+
+/** The table as it is to be on a disk of @p bytes, which is smaller, and its first partition. */
+Result<std::optional<std::pair<Table, Partition>>> shrunk(Image& image, uint64_t bytes) {
+    std::optional<std::pair<Table, Partition>> none;
+    VZ_TRY(auto table, readAny(image));
+    uint64_t sectors = bytes / sectorSize, cluster = image.clusterBytes() / sectorSize;
+    if (!table)
+        return none;
+    if (sectors < 3 * cluster || cluster < entrySectors + 2)
+        return fail(ErrorCode::InvalidArg, "a disk of ", sectors,
+                    " sectors is too small for a partition table");
+    uint64_t end = lastSector(sectors, cluster);
+    std::optional<Partition> first;
+    for (size_t i = 0; i < entryCount; ++i) {
+        auto* entry = table->entries.data() + i * entrySize;
+        if (!inUse(entry))
+            continue;
+        uint64_t begin = load64(entry + 32);
+        if (begin > end)
+            return fail(ErrorCode::InvalidArg, "partition ", i + 1, " begins beyond a disk of ", sectors,
+                        " sectors");
+        store64(entry + 40, std::min(load64(entry + 40), end));
+        if (!first)
+            first = Partition{begin * sectorSize, (load64(entry + 40) + 1 - begin) * sectorSize};
+    }
+    if (!first)
+        return none;
+    return std::optional(std::pair(*std::move(table), *first));
+}
+
+} // namespace
+
+Result<std::optional<Partition>> shrunkPartition(Image& image, uint64_t bytes) {
+    VZ_TRY(auto future, shrunk(image, bytes));
+    return future ? std::optional(future->second) : std::nullopt;
+}
+
+Result<std::optional<Partition>> shrinkTable(Image& image, uint64_t bytes) {
+    VZ_TRY(auto future, shrunk(image, bytes));
+    if (!future)
+        return std::optional<Partition>();
+    VZ_CHECK(writeBoth(image, future->first, bytes / sectorSize));
+    return std::optional(future->second);
+}
+
 Result<void> growTable(Image& image) {
     VZ_TRY(auto table, readAny(image));
     uint64_t sectors = image.bytes() / sectorSize, cluster = image.clusterBytes() / sectorSize;
@@ -195,7 +240,7 @@ Result<void> growTable(Image& image) {
     if (last && load64(last + 40) < end)
         store64(last + 40, end);
     uint64_t old = table->self == 1 ? table->other : table->self;
-    VZ_CHECK(writeBoth(image, *table));
+    VZ_CHECK(writeBoth(image, *table, sectors));
     // The old copy lies inside of the partition now.
     if (old > entrySectors && old < sectors - entrySectors - 1)
         VZ_CHECK(image.zero((old - entrySectors) * sectorSize, (entrySectors + 1) * sectorSize));

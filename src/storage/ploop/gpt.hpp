@@ -24,4 +24,13 @@ Result<std::optional<Partition>> readTable(Image& image);
  */
 Result<void> growTable(Image& image);
 
+/**
+ * Before the disk is made smaller, to @p bytes: writes both copies of the table for a disk of that size, the
+ * last partition ending where it would on such a disk. The part of the disk that is partition 1 then; nothing
+ * if there is no table. InvalidArg if a partition would have to go.
+ */
+Result<std::optional<Partition>> shrinkTable(Image& image, uint64_t bytes);
+/** What shrinkTable() would return, without doing anything. */
+Result<std::optional<Partition>> shrunkPartition(Image& image, uint64_t bytes);
+
 } // namespace vz::ploop

@@ -162,6 +162,7 @@ public:
     }
 
     int descriptor() const override { return direct_ ? direct_.get() : fd_.get(); }
+    int lockDescriptor() const override { return fd_.get(); }
 
 private:
     template<typename Byte>

@@ -384,6 +384,13 @@ Result<std::vector<Range>> Image::allocated(std::optional<size_t> fromLevel) {
     return ranges;
 }
 
+Result<void> Image::still(const std::function<Result<void>()>& work) {
+    std::lock_guard maintenance(maintenance_);
+    Suspended suspended(*this);
+    VZ_CHECK(flushLevels(true));
+    return work();
+}
+
 Result<void> Image::track(std::shared_ptr<DirtyMap> map) {
     Suspended suspended(*this);
     tracker_ = std::move(map);

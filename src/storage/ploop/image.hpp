@@ -82,6 +82,9 @@ public:
      * changes. */
     Result<std::vector<Range>> allocated(std::optional<size_t> fromLevel = {});
 
+    /** Runs @p work while requests wait; all that was written before is in the files. */
+    Result<void> still(const std::function<Result<void>()>& work);
+
     /** From now on writes are noted in @p map (null: no more). It must be as large as the disk. */
     Result<void> track(std::shared_ptr<DirtyMap> map);
 

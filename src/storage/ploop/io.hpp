@@ -59,6 +59,10 @@ public:
     /** For callers that do their own I/O on mapped ranges (see Image::map); -1 if there is none. */
     virtual int descriptor() const { return -1; }
 
+    /** The descriptor that holds the locks: they last as long as any copy of it is open; -1 if there is none.
+     */
+    virtual int lockDescriptor() const { return -1; }
+
     const std::string& path() const { return path_; }
 
 protected:

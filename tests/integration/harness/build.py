@@ -58,3 +58,11 @@ def stock_modules():
     ):
         return folder
     raise NotBuilt("libvirt's drivers are not installed: run tools/install-deps")
+
+
+def ploop():
+    return _one("src/**/ploop")
+
+
+def ploopd():
+    return _one("src/**/vz-ploopd")

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "storage/export/client.hpp"
+
+#include "base/file.hpp"
+#include "base/process.hpp"
+
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <sys/socket.h>
+
+namespace vz::exports {
+
+namespace {
+
+constexpr int channelFd = 3; ///< of vz-ploopd, for the answer to its start
+
+std::string program() {
+    const char* given = std::getenv("VZ_PLOOPD");
+    return given && *given == '/' ? given : VZ_PLOOPD_PATH;
+}
+
+std::optional<LoopDevice> deviceOf(const Attachment& attachment) {
+    return LoopDevice::find(attachment.device, attachment.sequence);
+}
+
+Result<Attachment> byId(const std::string& id) {
+    VZ_TRY(auto states, readStates());
+    for (auto& one : states) {
+        if (one.id == id)
+            return std::move(one);
+    }
+    return fail(ErrorCode::OperationFailed, "the device went away at once");
+}
+
+} // namespace
+
+Result<std::string> realPath(const std::string& path) {
+    char real[PATH_MAX];
+    if (!::realpath(path.c_str(), real))
+        return failErrno(errno, "cannot find ", path);
+    return std::string(real);
+}
+
+Result<Attachment> attach(const AttachOptions& options) {
+    VZ_TRY(auto descriptor, realPath(options.descriptor));
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+        return failErrno(errno, "cannot make a socket");
+    UniqueFd ours(ends[0]), theirs(ends[1]);
+    process::Command command;
+    command.argv = {program(),
+                    descriptor,
+                    options.guid.value_or(ploop::topGuid),
+                    options.readOnly ? "ro" : "rw",
+                    nameOf(options.mechanism),
+                    options.device};
+    command.fds = {{channelFd, theirs.get()}};
+    command.environment.push_back("VZ_PLOOP_RUNDIR=" + runFolder());
+    VZ_TRY(pid_t pid, process::spawn(command));
+    theirs.reset();
+    auto packet = receivePacket(ours.get());
+    // The process that we have started only starts another one.
+    VZ_CHECK(process::wait(pid));
+    if (!packet)
+        return std::move(packet).takeError();
+    if (!*packet)
+        return fail(ErrorCode::OperationFailed, program(),
+                    " has ended without a word; the system log may say why");
+    if ((*packet)->texts.size() != 2 || (*packet)->texts[0] != "ok")
+        return errorFrom((*packet)->texts);
+    return byId((*packet)->texts[1]);
+}
+
+bool alive(const Attachment& attachment) {
+    return static_cast<bool>(connectTo(attachment.socketPath()));
+}
+
+Result<std::vector<Attachment>> list() {
+    VZ_TRY(auto states, readStates());
+    std::erase_if(states, [](const Attachment& one) {
+        if (alive(one) || deviceOf(one))
+            return false;
+        removeState(one);
+        return true;
+    });
+    return states;
+}
+
+Result<std::optional<Attachment>> find(const std::string& given) {
+    VZ_TRY(auto descriptor, realPath(given));
+    VZ_TRY(auto all, readStates());
+    for (auto& one : all) {
+        if (one.descriptor == descriptor && !one.readOnly && alive(one))
+            return std::optional(std::move(one));
+    }
+    return std::optional<Attachment>();
+}
+
+Result<Texts> call(const Attachment& attachment, const Texts& request, const ploop::Progress& progress,
+                   int fd) {
+    VZ_TRY(auto socket, connectTo(attachment.socketPath()));
+    VZ_CHECK(sendPacket(socket.get(), request, fd));
+    for (;;) {
+        VZ_TRY(auto packet, receivePacket(socket.get()));
+        if (!packet)
+            return fail(ErrorCode::OperationFailed, "vz-ploopd, which has ", attachment.descriptor,
+                        " open, has ended");
+        auto& texts = packet->texts;
+        if (texts[0] == "progress" && texts.size() == 3) {
+            auto done = parseNumber<uint64_t>(texts[1]), total = parseNumber<uint64_t>(texts[2]);
+            // Hanging up stops the work.
+            if (progress && done && total && !progress(*done, *total))
+                return fail(ErrorCode::OperationAborted, "stopped");
+            continue;
+        }
+        if (texts[0] != "ok")
+            return errorFrom(texts);
+        texts.erase(texts.begin());
+        return std::move(texts);
+    }
+}
+
+bool wasGone(const Error& error) {
+    int number = error.systemError();
+    return number == ENOTCONN || number == ECONNREFUSED || number == ENOENT;
+}
+
+Result<void> detach(const Attachment& attachment) {
+    auto done = call(attachment, {"detach"});
+    if (done)
+        return {};
+    if (!wasGone(done.error()))
+        return std::move(done).takeError();
+    if (auto device = deviceOf(attachment)) {
+        VZ_TRY(bool claimed, device->claimed());
+        if (claimed)
+            return fail(ErrorCode::ResourceBusy, attachment.device, " is in use");
+        VZ_CHECK(device->release());
+    }
+    removeState(attachment);
+    return {};
+}
+
+Result<void> leaveToUsers(const Attachment& attachment) {
+    auto device = deviceOf(attachment);
+    if (!device)
+        return fail(ErrorCode::OperationInvalid, attachment.device, " has gone");
+    return device->setAutoclear(true);
+}
+
+} // namespace vz::exports

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "storage/export/registry.hpp"
+#include "storage/export/wire.hpp"
+#include "storage/ploop/image.hpp"
+
+/** How programs make images into block devices, and work on images that are some. */
+namespace vz::exports {
+
+struct AttachOptions {
+    std::string descriptor;
+    std::optional<ploop::Guid> guid; ///< a snapshot: for reading only
+    bool readOnly = false;
+    Mechanism mechanism = Mechanism::Best;
+    std::string device; ///< the loop device to use; empty: any
+};
+
+/**
+ * Starts a vz-ploopd for the image and waits until the device is there. It outlives the caller.
+ * ResourceBusy if the image is in use.
+ */
+Result<Attachment> attach(const AttachOptions& options);
+
+/**
+ * All attached images. State files of what is entirely gone are removed on the way. One whose vz-ploopd has
+ * died is in the list as long as its loop device is bound.
+ */
+Result<std::vector<Attachment>> list();
+/** The attachment of an image that is open for writing, if there is one; @p descriptor is any path of it. */
+Result<std::optional<Attachment>> find(const std::string& descriptor);
+bool alive(const Attachment& attachment);
+
+/** Gives a request to the vz-ploopd of an image; @p fd goes with it. The values of its answer. */
+Result<Texts> call(const Attachment& attachment, const Texts& request, const ploop::Progress& progress = {},
+                   int fd = -1);
+
+/** Whether a call failed because the image is no longer attached: then it is closed, too. */
+bool wasGone(const Error& error);
+
+/**
+ * Takes the device away and closes the image; returns when all is on the disk. ResourceBusy if the device is
+ * in use. If vz-ploopd has died, only the device has to be taken away.
+ */
+Result<void> detach(const Attachment& attachment);
+
+/** From now on the device goes by itself when the last user does. */
+Result<void> leaveToUsers(const Attachment& attachment);
+
+/** The path by which an image is known here: no links in it. */
+Result<std::string> realPath(const std::string& path);
+
+} // namespace vz::exports

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "storage/export/mounts.hpp"
+
+#include "base/file.hpp"
+#include "base/process.hpp"
+#include "storage/export/client.hpp"
+#include "storage/ploop/buffer.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+namespace vz::exports {
+
+namespace {
+
+/** "7:0", as mountinfo names a block device; empty if it is not there. */
+std::string numberOf(const std::string& device) {
+    struct stat info;
+    if (::stat(device.c_str(), &info) < 0 || !S_ISBLK(info.st_mode))
+        return {};
+    return cat(major(info.st_rdev), ":", minor(info.st_rdev));
+}
+
+/** mountinfo writes blanks and the like as \ooo. */
+std::string unescape(std::string_view text) {
+    std::string plain;
+    for (size_t i = 0; i < text.size(); ++i) {
+        auto code = text[i] == '\\' && i + 3 < text.size() ? parseNumber<int>(text.substr(i + 1, 3), 8)
+                                                           : std::nullopt;
+        plain += code ? static_cast<char>(*code) : text[i];
+        i += code ? 3 : 0;
+    }
+    return plain;
+}
+
+struct Mount {
+    std::string number, folder;
+};
+
+/** proc(5), /proc/PID/mountinfo: the third field is the device, the fifth the folder. */
+Result<std::vector<Mount>> allMounts() {
+    VZ_TRY(auto text, file::read("/proc/self/mountinfo", 64u << 20));
+    std::vector<Mount> mounts;
+    for (auto line : lines(text)) {
+        auto fields = split(line, ' ');
+        if (fields.size() > 5)
+            mounts.push_back({std::string(fields[2]), unescape(fields[4])});
+    }
+    return mounts;
+}
+
+} // namespace
+
+Result<std::vector<std::string>> mountPoints(const Attachment& attachment) {
+    std::vector<std::string> found;
+    if (!LoopDevice::find(attachment.device, attachment.sequence))
+        return found;
+    std::string whole = numberOf(attachment.device), part = numberOf(attachment.partition);
+    VZ_TRY(auto mounts, allMounts());
+    for (const auto& mount : mounts) {
+        if (mount.number == whole || mount.number == part)
+            found.push_back(mount.folder);
+    }
+    std::reverse(found.begin(), found.end());
+    return found;
+}
+
+Result<std::optional<Attachment>> mountedAt(const std::string& given) {
+    VZ_TRY(auto folder, realPath(given));
+    VZ_TRY(auto attachments, readStates());
+    for (auto& one : attachments) {
+        VZ_TRY(auto points, mountPoints(one));
+        if (std::find(points.begin(), points.end(), folder) != points.end())
+            return std::optional(std::move(one));
+    }
+    return std::optional<Attachment>();
+}
+
+Result<std::string> fileSystemOn(const std::string& device) {
+    VZ_TRY(auto fd, file::open(device, O_RDONLY));
+    char super[2048]{};
+    if (::pread(fd.get(), super, sizeof super, 0) < 0)
+        return failErrno(errno, "cannot read ", device);
+    if (std::memcmp(super, "XFSB", 4) == 0)
+        return std::string("xfs");
+    if (super[1024 + 56] == '\x53' && super[1024 + 57] == '\xEF')
+        return std::string("ext4");
+    return std::string();
+}
+
+Result<void> mountImage(const Attachment& attachment, const MountOptions& options) {
+    std::string type = options.type;
+    if (type.empty()) {
+        VZ_TRY(type, fileSystemOn(attachment.partition));
+    }
+    process::Command command;
+    command.argv = {"/usr/bin/mount"};
+    if (!type.empty())
+        command.argv.insert(command.argv.end(), {"-t", type});
+    std::string words = attachment.readOnly ? "ro" : "";
+    if (!options.options.empty())
+        words += (words.empty() ? "" : ",") + options.options;
+    if (!words.empty())
+        command.argv.insert(command.argv.end(), {"-o", words});
+    command.argv.insert(command.argv.end(), {"--", attachment.partition, options.folder});
+    VZ_TRY(auto finished, process::run(command, {}, std::chrono::minutes(10)));
+    if (finished.status == 0)
+        return {};
+    return fail(ErrorCode::OperationFailed,
+                trim(finished.errors.empty() ? finished.output : finished.errors));
+}
+
+Result<void> unmountImage(const Attachment& attachment) {
+    VZ_TRY(auto points, mountPoints(attachment));
+    for (const auto& folder : points) {
+        if (::umount2(folder.c_str(), UMOUNT_NOFOLLOW) == 0)
+            continue;
+        if (errno == EBUSY)
+            return Error(ErrorCode::ResourceBusy, cat(folder, " is in use"), EBUSY);
+        return failErrno(errno, "cannot unmount ", folder);
+    }
+    return {};
+}
+
+Result<std::unique_ptr<TemporaryMount>> TemporaryMount::make(const Attachment& attachment) {
+    std::string folder = runFolder() + "/mount-XXXXXX";
+    if (!::mkdtemp(folder.data()))
+        return failErrno(errno, "cannot make a folder in ", runFolder());
+    std::unique_ptr<TemporaryMount> made(new TemporaryMount(folder));
+    VZ_CHECK(mountImage(attachment, {folder, "", "nosuid,nodev,noexec"}));
+    made->mounted_ = true;
+    return made;
+}
+
+TemporaryMount::~TemporaryMount() {
+    if (mounted_)
+        (void)::umount2(folder_.c_str(), UMOUNT_NOFOLLOW);
+    (void)::rmdir(folder_.c_str());
+}
+
+} // namespace vz::exports

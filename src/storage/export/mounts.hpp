@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "storage/export/registry.hpp"
+
+/** File systems on attached images. */
+namespace vz::exports {
+
+/** Where the image is mounted in this process's mount namespace; the newest mount first. */
+Result<std::vector<std::string>> mountPoints(const Attachment& attachment);
+/** The attached image that is mounted at @p folder, if there is one. */
+Result<std::optional<Attachment>> mountedAt(const std::string& folder);
+
+struct MountOptions {
+    std::string folder;
+    std::string type;    ///< empty: what is found on the device
+    std::string options; ///< as for mount(8)
+};
+Result<void> mountImage(const Attachment& attachment, const MountOptions& options);
+/** All mounts of it; ResourceBusy if one is in use. */
+Result<void> unmountImage(const Attachment& attachment);
+
+/** "ext4" (for all of that family), "xfs", or nothing known. */
+Result<std::string> fileSystemOn(const std::string& device);
+
+/** An image that is mounted at a folder nobody else knows, as long as the object lives. */
+class TemporaryMount {
+public:
+    static Result<std::unique_ptr<TemporaryMount>> make(const Attachment& attachment);
+    TemporaryMount(const TemporaryMount&) = delete;
+    TemporaryMount& operator=(const TemporaryMount&) = delete;
+    ~TemporaryMount();
+    const std::string& folder() const { return folder_; }
+
+private:
+    explicit TemporaryMount(std::string folder) : folder_(std::move(folder)) {}
+    std::string folder_;
+    bool mounted_ = false;
+};
+
+} // namespace vz::exports

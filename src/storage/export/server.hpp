@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "storage/export/registry.hpp"
+#include "storage/export/wire.hpp"
+#include "storage/ploop/volume.hpp"
+
+#include <condition_variable>
+#include <list>
+#include <mutex>
+#include <thread>
+
+namespace vz::exports {
+
+/** What vz-ploopd is: one image, open, as a block device, and a socket for work on it. */
+class Server {
+public:
+    struct Options {
+        std::string descriptor; ///< real path
+        ploop::Guid guid;
+        bool readOnly = false;
+        Mechanism mechanism = Mechanism::Best;
+        std::string device; ///< to use; empty: any that is free
+    };
+
+    /** Opens the image, makes the device and listens. */
+    static Result<std::unique_ptr<Server>> start(const Options& options);
+    ~Server();
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
+
+    const Attachment& attachment() const { return attachment_; }
+    /** Serves until the device has gone; then closes the image. */
+    Result<void> run();
+    /** Takes the device away if nobody uses it; may be called from any thread. */
+    void endIfUnused();
+
+private:
+    explicit Server(const Options& options) : options_(options) {}
+    Result<void> openImage();
+    Result<void> exportImage();
+    Result<void> makePartition();
+    void acceptAll();
+    void converse(UniqueFd socket);
+    Result<Texts> serve(int socket, const Packet& request);
+    Result<void> requireLive() const;
+    Result<Texts> snapshot(const Packet& request);
+    Result<Texts> resize(const Texts& arguments);
+    Result<Texts> merge(const Texts& arguments, const ploop::Progress& progress);
+    Result<Texts> check();
+    Result<Texts> detach();
+    ploop::Image& image() { return volume_ ? volume_->image() : *image_; }
+
+    Options options_;
+    Attachment attachment_;
+    std::unique_ptr<ploop::Volume> volume_; ///< or, for reading,
+    std::unique_ptr<ploop::Image> image_;
+    std::unique_ptr<BlockExport> export_;
+    UniqueFd listener_;
+    std::thread acceptor_;
+
+    std::mutex work_;  ///< held for one request that changes the image
+    std::mutex mutex_; ///< of all below
+    std::condition_variable changed_;
+    bool gone_ = false;   ///< the device
+    bool closed_ = false; ///< the image
+    std::optional<Error> closeError_;
+    unsigned conversations_ = 0;
+};
+
+} // namespace vz::exports

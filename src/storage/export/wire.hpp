@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "base/result.hpp"
+#include "base/unique_fd.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+/**
+ * What travels between vz-ploopd and those who give it work: packets of a SOCK_SEQPACKET socket that are
+ * lists of texts, with at most one descriptor beside them. A request is a verb and its arguments. The answer
+ * is any number of "progress DONE TOTAL", then "ok" and values, or "error CODE ERRNO MESSAGE".
+ */
+namespace vz::exports {
+
+using Texts = std::vector<std::string>;
+
+/** Each text is ended by a zero byte. */
+std::string encodeTexts(const Texts& texts);
+Texts decodeTexts(std::string_view bytes);
+
+struct Packet {
+    Texts texts;
+    UniqueFd fd;
+};
+
+Result<void> sendPacket(int socket, const Texts& texts, int fd = -1);
+/** Nothing when the other side hung up. */
+Result<std::optional<Packet>> receivePacket(int socket);
+
+Texts errorTexts(const Error& error);
+/** The error of "error ..."; of any other answer that is not "ok", that it makes no sense. */
+Error errorFrom(const Texts& answer);
+
+/** The socket at @p path, which may be longer than a socket's address. */
+Result<UniqueFd> listenAt(const std::string& path);
+Result<UniqueFd> connectTo(const std::string& path);
+
+} // namespace vz::exports

@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Images as block devices: mounted, changed while they are, and after the death of what serves them."""
+
+import errno
+import hashlib
+import os
+import subprocess
+import threading
+
+import pytest
+from harness.guest import wait_for
+from harness.images import TOP, Images, e2fsck, may_grow_mounted, size_of, sync_file_system
+
+SNAPSHOT = "{11111111-1111-4111-8111-111111111111}"
+MIB = 1 << 20
+
+
+@pytest.fixture
+def images(tmp_path):
+    made = Images(tmp_path)
+    try:
+        yield made
+        made.check()
+    finally:
+        made.close()
+
+
+def write(path, size, seed=0):
+    """A file of reproducible bytes, flushed; their hash."""
+    data = hashlib.shake_128(str(seed).encode()).digest(size)
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def check_clean(images, image):
+    assert "leaked" in images.ploop("check", image)
+    images.ploop("mount", image)
+    assert e2fsck(images.device(image)[1]) == 0
+    images.ploop("umount", image)
+
+
+@pytest.mark.parametrize("kind", ["expanded", "preallocated", "raw"])
+def test_files_outlive_umount(images, kind):
+    image = images.make("ct", "48M", "-f", kind)
+    folder = images.mount(image)
+    written = write(os.path.join(folder, "file"), 8 * MIB)
+    device, partition = images.device(image)
+    assert images.ploop("list") == f"{device}\t{images.path('ct/root.hds')}\n"
+    assert partition == device + "p1"
+    # Images in one piece have the kernel's own path to the disk.
+    with open(f"/sys/block/{os.path.basename(device)}/loop/backing_file", encoding="utf-8") as file:
+        assert (file.read().strip() == images.path("ct/root.hds")) == (kind != "expanded")
+    with open(f"/sys/block/{os.path.basename(device)}/loop/dio", encoding="utf-8") as file:
+        assert file.read().strip() == "1"
+    images.ploop("umount", image)
+    images.check()
+    assert images.ploop("list") == ""
+
+    folder = images.mount(image, "mnt", "-r")
+    assert digest(os.path.join(folder, "file")) == written
+    with pytest.raises(OSError) as refused:
+        write(os.path.join(folder, "other"), 1)
+    assert refused.value.errno == errno.EROFS
+    # The mount is all that keeps it.
+    subprocess.run(["umount", folder], check=True)
+    images.check()
+    check_clean(images, image)
+
+
+def test_second_user_is_refused(images):
+    image = images.make(size="16M")
+    folder = images.mount(image)
+    assert "in use" in images.ploop("mount", "-m", folder, image, status=37)
+    assert "in use" in images.ploop("mount", "-r", "-m", folder, image, status=23)
+    assert "in use" in images.ploop("snapshot-switch", "-u", TOP, image, status=38)
+    qemu = subprocess.run(["qemu-io", "-f", "parallels", "-c", "write 0 4k", images.path("ct/root.hds")],
+                          capture_output=True, text=True, check=False)
+    assert qemu.returncode != 0 and "lock" in qemu.stderr
+    images.ploop("umount", "-m", folder)
+    assert "not mounted" in images.ploop("umount", image, status=40)
+    assert "not mounted" in images.ploop("umount", "-m", folder, status=40)
+
+
+def test_umount_of_what_is_in_use_changes_nothing(images):
+    image = images.make(size="16M")
+    folder = images.mount(image)
+    with open(os.path.join(folder, "file"), "w", encoding="utf-8") as file:
+        images.ploop("umount", image, status=46)
+        file.write("still there")
+    with open(os.path.join(folder, "file"), encoding="utf-8") as file:
+        assert file.read() == "still there"
+    images.ploop("umount", image)
+
+
+def test_device_without_mount(images):
+    image = images.make(size="16M")
+    images.ploop("mount", image)
+    device, partition = images.device(image)
+    assert size_of(device) == 16 * MIB and size_of(partition) == 14 * MIB
+    with open(device, "rb") as file:
+        file.seek(512)
+        assert file.read(8) == b"EFI PART"
+        assert "in use" in images.ploop("mount", "-d", device, image, status=37)
+    images.ploop("umount", "-d", device)
+    images.check()
+
+
+class Writer(threading.Thread):
+    """Writes files, one after the other, each flushed."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder, self.hashes, self.stopped = folder, [], False
+
+    def run(self):
+        while not self.stopped:
+            number = len(self.hashes)
+            self.hashes.append(write(os.path.join(self.folder, f"file{number % 40}"), 300000, number))
+
+    def last_hashes(self):
+        """The newest of each file name."""
+        return {number % 40: value for number, value in enumerate(self.hashes)}
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopped = True
+        self.join()
+
+
+def test_snapshots_under_a_writer(images):
+    image = images.make(size="96M")
+    folder = images.mount(image)
+    keep = write(os.path.join(folder, "keep"), 3 * MIB, "keep")
+    with Writer(folder) as writer:
+        wait_for(lambda: len(writer.hashes) > 5, what="the writer")
+        images.ploop("snapshot", "-u", SNAPSHOT, image)
+        before = len(writer.hashes)
+        wait_for(lambda: len(writer.hashes) > before + 5, what="the writer after a snapshot")
+        # What is frozen needs no repair, also where nothing can be written.
+        frozen = images.mount(image, "frozen", "-u", SNAPSHOT)
+        assert digest(os.path.join(frozen, "keep")) == keep
+        assert digest(os.path.join(frozen, "file0")) in writer.hashes
+        assert len(os.listdir(frozen)) <= before + 4
+        # It is in use, and stays.
+        assert "in use" in images.ploop("snapshot-delete", "-u", SNAPSHOT, image, status=23)
+        subprocess.run(["umount", frozen], check=True)
+        assert "in use as /dev/loop" in images.ploop("check", image)
+        wait_for(lambda: len(images.processes()) == 1, what="the end of the snapshot's vz-ploopd")
+        images.ploop("snapshot-delete", "-u", SNAPSHOT, image)
+        before = len(writer.hashes)
+        wait_for(lambda: len(writer.hashes) > before + 5, what="the writer after a merge")
+    assert images.ploop("snapshot-list", "-H", image).count("\n") == 1
+    sync_file_system(folder)
+    with open("/proc/sys/vm/drop_caches", "w", encoding="utf-8") as drop:
+        drop.write("1")
+    for number, expected in writer.last_hashes().items():
+        assert digest(os.path.join(folder, f"file{number}")) == expected
+    images.ploop("umount", image)
+    check_clean(images, image)
+
+
+def test_raw_image_has_no_snapshots_while_it_is_on_a_plain_loop_device(images):
+    image = images.make("ct", "16M", "-f", "raw")
+    folder = images.mount(image)
+    assert "plain loop device" in images.ploop("snapshot", image, status=38)
+    images.ploop("umount", image)
+    images.mount(image, "mnt", "--export", "fuse")
+    write(os.path.join(folder, "file"), MIB)
+    images.ploop("snapshot", image)
+    images.ploop("snapshot-merge", image)
+    images.ploop("umount", image)
+    check_clean(images, image)
+
+
+def test_grow_while_mounted(images):
+    image = images.make(size="32M")
+    folder = images.mount(image)
+    written = write(os.path.join(folder, "file"), 5 * MIB)
+    blocks = os.statvfs(folder).f_blocks
+    device, partition = images.device(image)
+    if may_grow_mounted():
+        images.ploop("resize", "-s", "96M", image)
+        assert os.statvfs(folder).f_blocks > 2 * blocks
+    else:
+        assert "grow the file system" in images.ploop("resize", "-s", "96M", image, status=26)
+    assert size_of(device) == 96 * MIB and size_of(partition) == 94 * MIB
+    assert "size:\t\t196608\n" in images.ploop("info", "-s", image)
+    assert "made smaller" in images.ploop("resize", "-s", "32M", image, status=38)
+    images.ploop("umount", image)
+    images.ploop("resize", "-s", "96M", image)
+    check_clean(images, image)
+    folder = images.mount(image)
+    assert os.statvfs(folder).f_blocks > 2 * blocks
+    assert digest(os.path.join(folder, "file")) == written
+    images.ploop("umount", image)
+
+
+def test_smaller_and_larger_when_not_mounted(images):
+    image = images.make(size="96M")
+    folder = images.mount(image)
+    written = write(os.path.join(folder, "file"), 5 * MIB)
+    images.ploop("umount", image)
+    images.ploop("resize", "-s", "48M", image)
+    assert "size:\t\t98304\n" in images.ploop("info", "-s", image)
+    check_clean(images, image)
+    # Too small for what is in it: all stays as it was.
+    images.ploop("resize", "-s", "6M", image, status=26)
+    assert "size:\t\t98304\n" in images.ploop("info", "-s", image)
+    images.ploop("resize", "-s", "64M", image)
+    check_clean(images, image)
+    folder = images.mount(image)
+    assert digest(os.path.join(folder, "file")) == written
+    images.ploop("umount", image)
+
+
+def test_space_is_given_back(images):
+    image = images.make(size="64M")
+    folder = images.mount(image)
+    used = lambda: os.stat(images.path("ct/root.hds")).st_blocks * 512  # noqa: E731
+    empty = used()
+    write(os.path.join(folder, "file"), 20 * MIB)
+    assert used() > empty + 20 * MIB
+    os.unlink(os.path.join(folder, "file"))
+    sync_file_system(folder)
+    assert "bytes discarded" in images.ploop("balloon", "discard", "--defrag", image)
+    assert used() < empty + 4 * MIB
+    assert os.stat(images.path("ct/root.hds")).st_size < empty + 8 * MIB
+    assert images.ploop("balloon", "show", image) == "Current size of hidden balloon is 0 bytes\n"
+    images.ploop("umount", image)
+    check_clean(images, image)
+
+
+def test_death_gives_errors_and_loses_nothing_that_was_flushed(images):
+    image = images.make(size="96M")
+    folder = images.mount(image)
+    writer = Writer(folder)
+    failure = []
+
+    def run():
+        try:
+            writer.run()
+        except OSError as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_for(lambda: len(writer.hashes) > 10, what="the writer")
+    images.kill()
+    thread.join(20)
+    assert not thread.is_alive(), "a write hangs"
+    assert failure and failure[0].errno in (errno.EIO, errno.EROFS)
+    with pytest.raises(OSError):
+        write(os.path.join(folder, "after"), MIB)
+        sync_file_system(folder)
+    # Nobody keeps the dead device from being taken away, and the image from being used.
+    assert len(images.ploop("list").splitlines()) == 1
+    images.ploop("umount", image)
+    images.check()
+    assert "was not closed" in images.ploop("check", "-r", image, status=11)
+    folder = images.mount(image)
+    # The file that was being replaced may be any of its versions.
+    last = writer.last_hashes()
+    last.pop(len(writer.hashes) % 40, None)
+    for number, expected in last.items():
+        assert digest(os.path.join(folder, f"file{number}")) == expected
+    images.ploop("umount", image)
+    check_clean(images, image)
+
+
+def test_image_whose_server_died_can_be_mounted_beside_the_dead_device(images):
+    image = images.make(size="16M")
+    folder = images.mount(image)
+    write(os.path.join(folder, "file"), 1000)
+    images.kill()
+    other = images.mount(image, "other")
+    assert os.path.getsize(os.path.join(other, "file")) == 1000
+    write(os.path.join(other, "second"), 1000)
+    subprocess.run(["umount", folder], check=True)
+    images.ploop("umount", image)
+    check_clean(images, image)
+
+
+def test_plain_loop_device_outlives_its_server_and_keeps_the_lock(images):
+    image = images.make("ct", "16M", "-f", "preallocated")
+    folder = images.mount(image)
+    images.kill()
+    written = write(os.path.join(folder, "file"), MIB)
+    assert "in use" in images.ploop("mount", "-m", images.folder, image, status=37)
+    qemu = subprocess.run(["qemu-io", "-f", "parallels", "-c", "write 0 4k", images.path("ct/root.hds")],
+                          capture_output=True, text=True, check=False)
+    assert qemu.returncode != 0 and "lock" in qemu.stderr
+    images.ploop("umount", image)
+    images.check()
+    folder = images.mount(image)
+    assert digest(os.path.join(folder, "file")) == written
+    images.ploop("umount", image)
+    check_clean(images, image)
+
+
+def test_failed_mount_leaves_nothing(images):
+    image = images.make("ct", "16M", "-t", "none")
+    folder = images.path("mnt")
+    os.mkdir(folder)
+    images.ploop("mount", "-m", folder, image, status=21)
+    images.check()
+    images.ploop("mount", "-u", SNAPSHOT, "-m", folder, image, status=43)
+    images.ploop("mount", "-m", images.path("nowhere"), image, status=12)
+    images.ploop("mount", "-m", folder, images.path("nowhere/DiskDescriptor.xml"), status=4)
+    images.check()
