@@ -63,15 +63,15 @@ Result<void> fillCpuset(const std::string& dir) {
     return {};
 }
 
+/** True if it was not there yet. */
 Result<bool> makeDir(const Place& place, const std::string& dir) {
-    if (::mkdir(dir.c_str(), 0755) < 0) {
-        if (errno == EEXIST)
-            return false;
+    bool made = ::mkdir(dir.c_str(), 0755) == 0;
+    if (!made && errno != EEXIST)
         return failErrno(errno, "cannot make the cgroup ", dir);
-    }
+    // One that was there may be a partition that another start has made just now and not filled yet.
     if (!place.v2 && place.has("cpuset"))
         VZ_CHECK(fillCpuset(dir));
-    return true;
+    return made;
 }
 
 /** Lets the children of a cgroup2 group have all controllers that it has. */
@@ -213,12 +213,15 @@ Result<void> Tree::makePlace(const Place& place, pid_t supervisor) {
     if (ownPartition_ || !place.tracking) {
         // The last container of a partition removes it, perhaps just now: then it is made again.
         for (int tries = 0;; ++tries) {
-            VZ_CHECK(makePartition(place));
-            auto made = makeDir(place, place.unitDir());
-            if (made)
-                break;
+            auto made = makePartition(place);
+            if (made) {
+                auto unit = makeDir(place, place.unitDir());
+                if (unit)
+                    break;
+                made = std::move(unit).takeError();
+            }
             if (made.error().systemError() != ENOENT || tries == 5)
-                return std::move(made).takeError();
+                return made;
         }
     }
     if (place.tracking) {

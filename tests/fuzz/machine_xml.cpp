@@ -19,7 +19,8 @@ void must(bool condition) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::string text(reinterpret_cast<const char*>(data), size);
     // No file that the text may name is looked at.
-    vm::InwardFacts facts{[](const std::string&) { return std::string("qemu"); }, [](const std::string&) { return std::string("raw"); }};
+    vm::InwardFacts facts{[](const std::string&) { return std::string("qemu"); },
+                          [](const std::string&) { return std::string("raw"); }};
     (void)vm::markedType(text);
     must(vm::toOuter(text).size() <= size + size / 2 + 32);
     (void)vm::embeddedToInner(text, facts);

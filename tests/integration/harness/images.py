@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """ploop images of a test, mounted by the ploop program, and what must not be left of them."""
 
+import contextlib
 import ctypes
 import glob
 import os
@@ -12,6 +13,29 @@ from harness import build
 from harness.guest import wait_for
 
 TOP = "{5fbaabe3-6958-40ff-92a7-860e329aab41}"
+
+
+@contextlib.contextmanager
+def own_mounts():
+    """
+    A mount table of its own for this thread and what it starts: a private daemon of another test that starts meanwhile
+    takes a copy of the machine's, and would keep a device busy that is mounted there.
+    """
+    new_namespace, recursive_private = 0x20000, 0x4000 | 0x40000
+    libc, folder = ctypes.CDLL(None, use_errno=True), os.getcwd()
+
+    def call(function, *arguments):
+        if function(*arguments) < 0:
+            raise OSError(ctypes.get_errno(), function.__name__)
+
+    with open("/proc/thread-self/ns/mnt", "rb") as before:
+        call(libc.unshare, new_namespace)
+        try:
+            call(libc.mount, None, b"/", None, recursive_private, None)
+            yield
+        finally:
+            call(libc.setns, before.fileno(), new_namespace)
+            os.chdir(folder)
 
 
 class Images:
