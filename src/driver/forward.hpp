@@ -118,14 +118,6 @@ bool failed(R value) {
         return value == 0;
 }
 
-/** What a call may be given before it is done. */
-template<typename T>
-Result<void> mayPass(const MachineCall& call, const T&) {
-    if constexpr (std::is_same_v<T, virStreamPtr>)
-        return takesStreams(call);
-    return {};
-}
-
 /** Makes the objects in a list that a call has filled the client's. */
 template<typename T>
 void listOutward(const MachineCall& call, int count, const T& argument) {
@@ -143,8 +135,8 @@ template<Name slot, typename Prototype, typename First, typename... Args>
 auto forward(const MachineCall& call, First first, Args... args)
     -> Result<Passed<std::invoke_result_t<Prototype, First, Args...>>> {
     using R = std::invoke_result_t<Prototype, First, Args...>;
-    for (auto& may : {detail::mayPass(call, first), detail::mayPass(call, args)...})
-        VZ_CHECK(Result<void>(may));
+    if constexpr ((std::is_same_v<Args, virStreamPtr> || ...))
+        VZ_CHECK(takesStreams(call));
     VZ_TRY(auto function, (innerFunction<slot, Prototype>(*call.inner)));
     R value = function(first, args...);
     if (call.outer && !detail::failed(value))

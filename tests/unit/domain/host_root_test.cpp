@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#define CATCH_CONFIG_RUNNER
+#include "../prepare.hpp"
 #include "../temporary_dir.hpp"
 #include "parser.hpp"
 
 #include <sched.h>
 #include <sys/mount.h>
 #include <unistd.h>
-
-#include <cstdio>
 
 using namespace vz;
 using namespace vz::test;
@@ -44,15 +42,11 @@ TEST_CASE("a root below which the host's root is mounted is refused") {
     CHECK(start(dir / "root"));
 }
 
-int main(int argc, char** argv) {
-    if (::geteuid() != 0) {
-        std::puts("skipped: bind mounts need root");
-        return 77;
-    }
+const char* vz::test::prepare() {
+    if (::geteuid() != 0)
+        return "bind mounts need root";
     // All mounts are made in a namespace of this process.
-    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
-        std::puts("skipped: a mount namespace cannot be made here");
-        return 77;
-    }
-    return Catch::Session().run(argc, argv);
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+        return "a mount namespace cannot be made here";
+    return nullptr;
 }
