@@ -220,7 +220,8 @@ Result<void> Tree::makePlace(const Place& place, pid_t supervisor) {
                     break;
                 made = std::move(unit).takeError();
             }
-            if (made.error().systemError() != ENOENT || tries == 5)
+            int reason = made.error().systemError(); // reading a file of a removed group gives ENODEV
+            if ((reason != ENOENT && reason != ENODEV) || tries == 5)
                 return made;
         }
     }

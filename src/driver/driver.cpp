@@ -190,10 +190,12 @@ void Driver::relayEvents(virConnectPtr conn) {
                                       int detail) { return machines_.noteEvent(machine, type, detail); },
                      .outerId = vm::outerId})
               : Result<std::unique_ptr<abi::EventRelay>>(std::move(inner).takeError());
-    if (started)
+    if (started) {
         relay_ = *std::move(started);
-    else
-        log::error("events of virtual machines do not arrive: ", started.error().message());
+        return;
+    }
+    log::error("events of virtual machines do not arrive: ", started.error().message());
+    machines_.dropOwn(); // the next call tries again
 }
 
 bool Driver::isConnected(virConnectPtr conn) const {

@@ -24,7 +24,7 @@ Result<MachineCall> MachineCall::begin(Driver& driver, virDomainPtr outer) {
     auto* conn = ::virDomainGetConnect(outer);
     VZ_TRY(auto text, abi::uuidText(uuid));
     auto inner = driver.machineConnection(conn);
-    if (!inner && driver.machines().absent())
+    if (!inner && (driver.machines().absent() || inner.error().code() == ErrorCode::AccessDenied))
         return fail(ErrorCode::NoDomain, "no domain with matching uuid '", text, "' (", name, ")");
     if (!inner)
         return std::move(inner).takeError().within(cat("domain '", name, "' (", text, ") is no container"));

@@ -85,10 +85,11 @@ template<typename Find>
 Result<Passed<virDomainPtr>> foundMachine(const ConnectCall& call, const std::string& what, Find find) {
     auto none = [&] { return fail(ErrorCode::NoDomain, "no domain with matching ", what); };
     auto machines = MachineCall::begin(call.driver, call.conn);
+    bool nothing = call.driver.machines().absent() ||
+                   (!machines && machines.error().code() == ErrorCode::AccessDenied); // they are not for it
     if (!machines) // it may be one; but nobody can tell now
-        return call.driver.machines().absent()
-                   ? none()
-                   : std::move(machines).takeError().within(cat("no container has a matching ", what));
+        return nothing ? none()
+                       : std::move(machines).takeError().within(cat("no container has a matching ", what));
     abi::DomainHandle machine(find(machines->inner->get()));
     if (!machine)
         return ::virGetLastErrorCode() == VIR_ERR_NO_DOMAIN ? Result<Passed<virDomainPtr>>(none())

@@ -51,7 +51,16 @@ Result<vm::Engine> MachineCapabilities::engine(const std::string& arch, const Ma
     return vm::engineFor(inner, arch, probe_.accelerator());
 }
 
+Result<std::string> MachineCapabilities::innerType(const char* emulator, const char* arch, const char* type,
+                                                   const MachineDocuments& machines) {
+    VZ_CHECK(domainType(type));
+    VZ_TRY(auto inner, machines.capabilities());
+    return vm::innerTypeToAsk(inner, emulator, arch, probe_.accelerator());
+}
+
 void MachineCapabilities::note(const Error* reason) {
+    if (reason && reason->code() == ErrorCode::AccessDenied)
+        return; // they are there, but not for this client
     std::lock_guard lock(mutex_);
     if (!reason) {
         noted_.clear();
@@ -60,7 +69,7 @@ void MachineCapabilities::note(const Error* reason) {
     if (noted_ == reason->message())
         return;
     noted_ = reason->message();
-    // That there are none by the settings is no fault.
+    // That there are none by the settings, or that the driver is not installed, is no fault.
     log::write(reason->code() == ErrorCode::NoSupport ? log::Level::Info : log::Level::Warning,
                cat("there are no virtual machines beside containers: ", noted_));
 }

@@ -52,6 +52,11 @@ public:
      * with. Takes some seconds when KVM is tried for the first time. Errors: those of QEMU's driver. */
     Result<vm::Engine> engine(const std::string& arch, const MachineDocuments& machines);
 
+    /** The type to ask QEMU's driver about, for a client that asks for @p type (null: our choice); empty if
+     * that driver is to choose. Errors: InvalidArg for a type that is not ours, those of QEMU's driver. */
+    Result<std::string> innerType(const char* emulator, const char* arch, const char* type,
+                                  const MachineDocuments& machines);
+
 private:
     /** Logs why there are no virtual machines, if that is news; null: there are. */
     void note(const Error* reason);

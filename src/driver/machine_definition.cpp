@@ -26,8 +26,13 @@ Error taken(virDomainPtr machine, std::string_view kind) {
 Result<void> freeForMachine(const MachineCall& call, const vm::InnerDomain& wanted) {
     for (auto& container :
          {call.driver.registry().byUuid(wanted.uuid), call.driver.registry().byName(wanted.name)}) {
-        if (container)
-            return taken(container->name(), container->uuid(), "container");
+        if (!container)
+            continue;
+        // Who may not see it learns no more than that.
+        return abi::mayAccessDomain(call.conn, container->config().def().get(), "getattr")
+                   ? taken(container->name(), container->uuid(), "container")
+                   : fail(ErrorCode::OperationFailed, "the name '", wanted.name, "' or the uuid ",
+                          wanted.uuid, " is taken by another domain");
     }
     VZ_TRY(auto machines, vm::Machines::find(*call.inner, wanted.name, wanted.uuid));
     for (auto& machine : machines) {
@@ -85,6 +90,9 @@ Result<Passed<virDomainPtr>> createXmlWithFiles(const ConnectCall& call, const c
 
 Result<void> freeOfMachines(const ConnectCall& call, const std::string& name, const std::string& uuid) {
     auto inner = call.driver.machineConnection(call.conn);
+    // A name is taken also if the client may not use QEMU's driver.
+    if (!inner && inner.error().code() == ErrorCode::AccessDenied)
+        inner = call.driver.machines().own();
     if (!inner)
         return {}; // containers do not depend on QEMU's driver
     VZ_TRY(auto machines, vm::Machines::find(**inner, name, uuid));
@@ -102,8 +110,9 @@ Result<Passed<int>> renameMachine(const MachineCall& call, const char* name, uns
 
 Result<Passed<int>> setMachineMetadata(const MachineCall& call, int type, const char* value, const char* key,
                                        const char* uri, unsigned int flags) {
-    if (type == VIR_DOMAIN_METADATA_ELEMENT && uri && uri == vm::kMarkUri)
-        return fail(ErrorCode::OperationDenied, "metadata of namespace ", uri,
+    // An element keeps the namespace that it has, whatever the client calls it.
+    if (type == VIR_DOMAIN_METADATA_ELEMENT && ((uri && uri == vm::kMarkUri) || (value && vm::isMark(value))))
+        return fail(ErrorCode::OperationDenied, "metadata of namespace ", vm::kMarkUri,
                     " belongs to the vz driver itself");
     return forwardDomain<"domainSetMetadata", &virDomainSetMetadata>(call, type, value, key, uri, flags);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "driver/machine_documents.hpp"
 
-#include "driver/slot.hpp"
+#include "driver/machine_methods.hpp"
 
 #include <cstdlib>
 
@@ -18,6 +18,13 @@ Result<std::string> text(Result<Passed<char*>>&& answer) {
     return copy;
 }
 
+/** The type that QEMU's driver is to answer for; empty if that is its choice. */
+Result<std::string> innerType(const MachineCall& call, const char* emulator, const char* arch,
+                              const char* type) {
+    return call.driver.machineCapabilities().innerType(emulator, arch, type,
+                                                       machineDocuments(call.driver, call.conn));
+}
+
 } // namespace
 
 MachineDocuments machineDocuments(Driver& driver, virConnectPtr conn) {
@@ -31,6 +38,24 @@ MachineDocuments machineDocuments(Driver& driver, virConnectPtr conn) {
             return text(forwardConnect<"connectGetDomainCapabilities", &virConnectGetDomainCapabilities>(
                 machines, wanted.emulator, wanted.arch, wanted.machine, wanted.type, wanted.flags));
         }};
+}
+
+Result<Passed<int>> compareHypervisorCpu(const ConnectCall& call, const char* emulator, const char* arch,
+                                         const char* machine, const char* type, const char* cpu,
+                                         unsigned int flags) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    VZ_TRY(auto inner, innerType(machines, emulator, arch, type));
+    return forwardConnect<"connectCompareHypervisorCPU", &virConnectCompareHypervisorCPU>(
+        machines, emulator, arch, machine, inner.empty() ? nullptr : inner.c_str(), cpu, flags);
+}
+
+Result<Passed<char*>> baselineHypervisorCpu(const ConnectCall& call, const char* emulator, const char* arch,
+                                            const char* machine, const char* type, const char** cpus,
+                                            unsigned int count, unsigned int flags) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    VZ_TRY(auto inner, innerType(machines, emulator, arch, type));
+    return forwardConnect<"connectBaselineHypervisorCPU", &virConnectBaselineHypervisorCPU>(
+        machines, emulator, arch, machine, inner.empty() ? nullptr : inner.c_str(), cpus, count, flags);
 }
 
 Result<std::string> machineType(const MachineCall& call, const std::string& arch) {

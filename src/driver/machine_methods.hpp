@@ -97,6 +97,14 @@ Result<Passed<int>> monitorEventRegister(const ConnectCall& call, virDomainPtr d
                                          virFreeCallback freeOpaque, unsigned int flags);
 Result<Passed<int>> monitorEventDeregister(const ConnectCall& call, int callbackId);
 
+// machine_documents.cpp: which CPU a machine of our types has.
+Result<Passed<int>> compareHypervisorCpu(const ConnectCall& call, const char* emulator, const char* arch,
+                                         const char* machine, const char* type, const char* cpu,
+                                         unsigned int flags);
+Result<Passed<char*>> baselineHypervisorCpu(const ConnectCall& call, const char* emulator, const char* arch,
+                                            const char* machine, const char* type, const char** cpus,
+                                            unsigned int count, unsigned int flags);
+
 // machine_saved.cpp
 Result<Passed<int>> saveMachineFlags(const MachineCall& call, const char* to, const char* xml,
                                      unsigned int flags);

@@ -12,7 +12,10 @@ namespace {
 Result<std::string> toInner(const MachineCall& call, const char* xml) {
     if (!xml)
         return std::string();
-    VZ_TRY(auto inner, vm::domainToInner(xml, inwardFacts(call)));
+    // What Begin gave comes back in Perform; that of a machine which was not made through us has no mark.
+    auto type = typeOf(xml);
+    bool foreign = (type == "kvm" || type == "qemu") && vm::markedType(xml).empty();
+    VZ_TRY(auto inner, vm::domainToInner(foreign ? vm::toOuter(xml) : std::string(xml), inwardFacts(call)));
     return std::move(inner.xml);
 }
 

@@ -199,26 +199,27 @@ void addMigration(std::vector<abi::SlotEntry>& table) {
 }
 
 void addMachineHost(std::vector<abi::SlotEntry>& table) {
-    table.insert(table.end(),
-                 {
-                     entry<"connectCompareCPU", &virConnectCompareCPU>(),
-                     entry<"connectBaselineCPU", &virConnectBaselineCPU>(),
-                     entry<"connectGetCPUModelNames", &virConnectGetCPUModelNames>(),
-                     entry<"connectCompareHypervisorCPU", &virConnectCompareHypervisorCPU>(),
-                     entry<"connectBaselineHypervisorCPU", &virConnectBaselineHypervisorCPU>(),
-                     entry<"nodeSuspendForDuration", &virNodeSuspendForDuration>(),
-                     entry<"nodeGetSEVInfo", &virNodeGetSEVInfo>(),
-                     entry<"connectDomainXMLFromNative", &virConnectDomainXMLFromNative, &xmlFromNative>(),
-                     entry<"connectDomainXMLToNative", &virConnectDomainXMLToNative, &xmlToNative>(),
-                     entry<"connectDomainQemuMonitorEventRegister", &virConnectDomainQemuMonitorEventRegister,
-                           &monitorEventRegister>(),
-                     entry<"connectDomainQemuMonitorEventDeregister",
-                           &virConnectDomainQemuMonitorEventDeregister, &monitorEventDeregister>(),
-                     plain("nodeDeviceDettach", &nodeDeviceDettach),
-                     plain("nodeDeviceDetachFlags", &nodeDeviceDetachFlags),
-                     plain("nodeDeviceReAttach", &nodeDeviceReAttach),
-                     plain("nodeDeviceReset", &nodeDeviceReset),
-                 });
+    table.insert(
+        table.end(),
+        {
+            entry<"connectCompareCPU", &virConnectCompareCPU>(),
+            entry<"connectBaselineCPU", &virConnectBaselineCPU>(),
+            entry<"connectGetCPUModelNames", &virConnectGetCPUModelNames>(),
+            entry<"connectCompareHypervisorCPU", &virConnectCompareHypervisorCPU, &compareHypervisorCpu>(),
+            entry<"connectBaselineHypervisorCPU", &virConnectBaselineHypervisorCPU, &baselineHypervisorCpu>(),
+            entry<"nodeSuspendForDuration", &virNodeSuspendForDuration>(),
+            entry<"nodeGetSEVInfo", &virNodeGetSEVInfo>(),
+            entry<"connectDomainXMLFromNative", &virConnectDomainXMLFromNative, &xmlFromNative>(),
+            entry<"connectDomainXMLToNative", &virConnectDomainXMLToNative, &xmlToNative>(),
+            entry<"connectDomainQemuMonitorEventRegister", &virConnectDomainQemuMonitorEventRegister,
+                  &monitorEventRegister>(),
+            entry<"connectDomainQemuMonitorEventDeregister", &virConnectDomainQemuMonitorEventDeregister,
+                  &monitorEventDeregister>(),
+            plain("nodeDeviceDettach", &nodeDeviceDettach),
+            plain("nodeDeviceDetachFlags", &nodeDeviceDetachFlags),
+            plain("nodeDeviceReAttach", &nodeDeviceReAttach),
+            plain("nodeDeviceReset", &nodeDeviceReset),
+        });
 }
 
 } // namespace

@@ -23,6 +23,7 @@ abi::DomainHandle machineOf(const MachineCall& call, const char* xml) {
 
 /** The format of the disk with this source in one of the machine's definitions; empty if it has none. */
 std::string formatIn(virDomainPtr machine, unsigned int flags, const std::string& source) {
+    abi::AsDaemon asDaemon; // a client that may not read the definition must not change the format by that
     char* text = ::virDomainGetXMLDesc(machine, flags);
     auto document = xml::parse(text ? text : "");
     std::free(text);

@@ -149,7 +149,10 @@ private:
     static Result<Passed<R>> onContainer(Driver& driver, Handle handle, ContainerDomain& domain,
                                          Args... args) {
         auto* conn = ::virDomainGetConnect(domainOf(handle));
-        VZ_CHECK(checkAccess(conn, domain.config().def().get(), slot.value, flagsOf(args...)));
+        unsigned int deciding = flagsOf(args...);
+        if constexpr (std::string_view(slot.value) == "domainInterfaceAddresses")
+            deciding = std::get<1>(std::tie(args...)); // the source
+        VZ_CHECK(checkAccess(conn, domain.config().def().get(), slot.value, deciding));
         if constexpr (isNone<method>)
             return refuse(slot.value);
         else

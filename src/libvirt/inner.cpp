@@ -32,6 +32,19 @@ size_t tableOffset(virConnectPtr ours) {
     return 0;
 }
 
+/** Tells another daemon on whose behalf this thread calls; else it would take all clients for root. */
+Result<void> handOnIdentity(virConnectPtr conn) {
+    void* identity = priv::virIdentityGetCurrent();
+    if (!identity)
+        return {};
+    std::unique_ptr<priv::TypedParamList, decltype(&priv::virTypedParamListFree)> list(
+        priv::virIdentityGetParameters(identity), priv::virTypedParamListFree);
+    priv::virIdentityRestoreHelper(&identity); // it is the present one: this lets our reference go
+    if (!list || ::virConnectSetIdentity(conn, list->params, static_cast<int>(list->count), 0) < 0)
+        return lastError("the other daemon cannot be told who the client is");
+    return {};
+}
+
 } // namespace
 
 void Unref::operator()(void* object) const noexcept {
@@ -50,7 +63,10 @@ Result<std::shared_ptr<InnerConnection>> InnerConnection::open(const std::string
     std::memcpy(&table, reinterpret_cast<const char*>(conn.get()) + offset, sizeof table);
     if (!table)
         return fail(ErrorCode::InternalError, "the connection to ", uri, " has no driver");
-    return std::shared_ptr<InnerConnection>(new InnerConnection(std::move(conn), table));
+    std::shared_ptr<InnerConnection> opened(new InnerConnection(std::move(conn), table));
+    if (!opened->inProcess())
+        VZ_CHECK(handOnIdentity(opened->get()));
+    return opened;
 }
 
 bool InnerConnection::alive() const {

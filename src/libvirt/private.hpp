@@ -60,6 +60,13 @@ struct Buffer {
     alignas(16) unsigned char bytes[64];
 };
 
+/** virTypedParamList. */
+struct TypedParamList {
+    virTypedParameterPtr params;
+    size_t count;
+    size_t capacity;
+};
+
 /** Bits of virDomainDefParseFlags, found by what the parser does (tests/unit/libvirt/domain_xml_test.cpp). */
 constexpr unsigned kParseInactive = 1u << 1;
 constexpr unsigned kParseValidateSchema = 1u << 6;
@@ -163,6 +170,8 @@ void* virIdentityGetCurrent();
 void* virIdentityGetSystem();
 int virIdentitySetCurrent(void* identity);
 void virIdentityRestoreHelper(void** identity);
+TypedParamList* virIdentityGetParameters(void* identity); // a copy
+void virTypedParamListFree(TypedParamList* list);
 void* virIdentityNew();             // for the tests
 int virIdentityIsCurrentElevated(); // for the tests
 

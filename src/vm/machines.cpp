@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 namespace vz::vm {
 
@@ -57,6 +58,8 @@ Result<std::shared_ptr<abi::InnerConnection>> Machines::open(virConnectPtr outer
         return error; // of this client, not of all
     // A driver that this daemon does not have does not come later; a daemon that is away may.
     absent_ = error.code() == ErrorCode::NoConnect && isLocal(settings_.uri);
+    if (absent_)
+        error = Error(ErrorCode::NoSupport, error.message());
     retry_ = std::chrono::steady_clock::now() + kRetryAfter;
     failure_ = error;
     return error;
@@ -86,9 +89,12 @@ bool Machines::absent() const {
 }
 
 Result<std::shared_ptr<abi::InnerConnection>> Machines::own() {
+    if (ownAlive()) {
+        std::lock_guard lock(mutex_);
+        if (own_)
+            return own_;
+    }
     std::lock_guard lock(mutex_);
-    if (own_)
-        return own_;
     return failure_ ? *failure_ : fail(ErrorCode::NoConnect, "virtual machines are out of reach");
 }
 
@@ -106,11 +112,18 @@ bool Machines::ensureOwn(virConnectPtr outer) {
         return false;
     abi::AsDaemon asDaemon;
     auto opened = open(outer);
+    std::shared_ptr<abi::InnerConnection> before; // closed without the lock
     std::lock_guard lock(mutex_);
-    own_ = opened ? *opened : nullptr;
+    before = std::exchange(own_, opened ? *opened : nullptr);
     if (own_)
         known_.clear();
     return own_ != nullptr;
+}
+
+void Machines::dropOwn() {
+    std::shared_ptr<abi::InnerConnection> before;
+    std::lock_guard lock(mutex_);
+    before = std::exchange(own_, nullptr);
 }
 
 std::shared_ptr<abi::InnerConnection> Machines::disconnected(virConnectPtr outer) {

@@ -54,6 +54,8 @@ public:
     /** Opens it if it is not open. True if it was opened now: what was known of machines may be outdated.
      * For one thread at a time. */
     bool ensureOwn(virConnectPtr outer);
+    /** Forgets it, so that it is opened again. */
+    void dropOwn();
 
     /** The machines of that name and of that UUID, in this order, seen by clients or not: none, one or two.
      */

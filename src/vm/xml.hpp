@@ -56,6 +56,9 @@ std::string osType(const std::string& xml);
  */
 Result<InnerDomain> domainToInner(const std::string& xml, const InwardFacts& facts);
 
+/** Whether an element of <metadata> that a client wants to set is in the namespace of the mark. */
+bool isMark(const std::string& element);
+
 /** The same for a document that may have <domain> elements (or <inactiveDomain>) inside: domainsnapshot,
  * domaincheckpoint. Those without a type, and documents without any, stay as they are. */
 Result<std::string> embeddedToInner(const std::string& xml, const InwardFacts& facts);

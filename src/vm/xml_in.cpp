@@ -190,6 +190,11 @@ std::string osType(const std::string& xml) {
     return std::string(trim(xml::text(xml::path(xml::root(*doc), {"os", "type"}))));
 }
 
+bool isMark(const std::string& element) {
+    auto doc = xml::parse(element);
+    return doc && isIn(xml::root(*doc), kMarkUri);
+}
+
 Result<InnerDomain> domainToInner(const std::string& xml, const InwardFacts& facts) {
     VZ_TRY(auto doc, read(xml));
     auto* domain = xml::root(doc);

@@ -414,6 +414,9 @@ def test_the_mark_is_nobodys_metadata(machine, conn, qemu):
     refused(libvirt.VIR_ERR_OPERATION_DENIED, MARK, domain.setMetadata, element, "<vm type='parallels'/>", "vz", MARK,
             both)
     refused(libvirt.VIR_ERR_OPERATION_DENIED, MARK, domain.setMetadata, element, None, None, MARK, both)
+    # An element keeps its own namespace, whatever the client calls it.
+    refused(libvirt.VIR_ERR_OPERATION_DENIED, MARK, domain.setMetadata, element, f"<vm xmlns='{MARK}' type='vz'/>", "x",
+            "urn:x", both)
     domain.setMetadata(element, "<note>mine</note>", "vz", "urn:test", both)
     assert "mine" in domain.metadata(element, "urn:test")
     assert "urn:test" in domain.XMLDesc(0) and MARK not in domain.XMLDesc(0)

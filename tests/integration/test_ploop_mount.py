@@ -8,6 +8,7 @@ import subprocess
 import threading
 
 import pytest
+from harness import build
 from harness.guest import wait_for
 from harness.images import TOP, Images, e2fsck, may_grow_mounted, own_mounts, size_of, sync_file_system
 
@@ -87,6 +88,11 @@ def test_second_user_is_refused(images):
     assert "in use" in images.ploop("mount", "-m", folder, image, status=37)
     assert "in use" in images.ploop("mount", "-r", "-m", folder, image, status=23)
     assert "in use" in images.ploop("snapshot-switch", "-u", TOP, image, status=38)
+    # What is in use cannot be deleted from under it.
+    refused = subprocess.run([build.ploop(), "snapshot-delete", "-u", TOP, image], env=images.environment(),
+                             capture_output=True, text=True, check=False)
+    assert refused.returncode and "in use" in refused.stderr + refused.stdout
+    write(os.path.join(folder, "file"), MIB)
     qemu = subprocess.run(["qemu-io", "-f", "parallels", "-c", "write 0 4k", images.path("ct/root.hds")],
                           capture_output=True, text=True, check=False)
     assert qemu.returncode != 0 and "lock" in qemu.stderr

@@ -80,7 +80,11 @@ Result<void> Server::openImage() {
     // If the process that had it last has died, what it was writing may still be on its way to the disk.
     // fallocate(2) waits for that; there is nothing else to it.
     VZ_CHECK(image().top().file().reserve({0, ploop::sectorSize}));
-    return volume_->finishPending();
+    // A merge that was cut off is gone on with. If that cannot be now, the chain is as good as it was.
+    if (auto finished = volume_->finishPending(); !finished)
+        log::warning("a merge in ", options_.descriptor,
+                     " is still to be done: ", finished.error().message());
+    return {};
 }
 
 Result<void> Server::exportImage() {
@@ -166,18 +170,26 @@ void Server::endIfUnused() {
 void Server::acceptAll() {
     for (;;) {
         UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-        if (!socket && (errno == EINTR || errno == ECONNABORTED))
+        if (!socket && errno == EINVAL)
+            return; // shut down
+        if (!socket) {
+            // Too many files, or no memory: that passes.
+            if (errno != EINTR && errno != ECONNABORTED)
+                std::this_thread::sleep_for(std::chrono::milliseconds(100));
             continue;
-        if (!socket)
-            return;
+        }
         std::lock_guard lock(mutex_);
         ++conversations_;
-        std::thread([this, socket = std::move(socket)]() mutable {
-            converse(std::move(socket));
-            std::lock_guard lock(mutex_);
-            --conversations_;
-            changed_.notify_all();
-        }).detach();
+        try {
+            std::thread([this, socket = std::move(socket)]() mutable {
+                converse(std::move(socket));
+                std::lock_guard lock(mutex_);
+                --conversations_;
+                changed_.notify_all();
+            }).detach();
+        } catch (const std::system_error&) {
+            --conversations_; // no thread to be had: who asked sees the end of the connection
+        }
     }
 }
 
@@ -185,10 +197,17 @@ void Server::converse(UniqueFd socket) {
     // Who connects has something to say.
     timeval limit{10, 0};
     (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    (void)::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     auto packet = receivePacket(socket.get());
     if (!packet || !*packet)
         return; // a look whether we are there
-    auto done = serve(socket.get(), **packet);
+    auto done = [&]() -> Result<Texts> {
+        try {
+            return serve(socket.get(), **packet);
+        } catch (const std::exception& error) {
+            return fail(ErrorCode::NoMemory, "unexpected failure: ", error.what());
+        }
+    }();
     Texts answer{"ok"};
     if (done)
         answer.insert(answer.end(), done->begin(), done->end());
@@ -220,9 +239,10 @@ Result<Texts> Server::serve(int socket, const Packet& request) {
                          ENOTCONN);
         }
     }
-    // Who hangs up wants it no more.
+    // Who hangs up wants it no more; who is stopped for a while (Ctrl-Z) misses some of it.
     auto progress = [&](uint64_t done, uint64_t total) {
-        return static_cast<bool>(sendPacket(socket, {"progress", cat(done), cat(total)}));
+        auto sent = sendPacket(socket, {"progress", cat(done), cat(total)}, -1, MSG_DONTWAIT);
+        return sent || sent.error().systemError() == EAGAIN;
     };
     if (texts[0] == "resize")
         return resize(texts);
@@ -232,6 +252,9 @@ Result<Texts> Server::serve(int socket, const Packet& request) {
     if (texts[0] == "snapshot")
         return snapshot(request);
     if (texts[0] == "delete") {
+        if (argument(texts, 1) == volume_->descriptor().top)
+            return fail(ErrorCode::OperationInvalid, attachment_.descriptor, " is in use as ",
+                        attachment_.device, ": its present state cannot be deleted");
         VZ_CHECK(volume_->remove(argument(texts, 1), progress));
         return Texts{};
     }
@@ -281,10 +304,11 @@ Result<Texts> Server::resize(const Texts& arguments) {
         return fail(ErrorCode::InvalidArg, attachment_.descriptor, " has ",
                     image().bytes() / ploop::sectorSize,
                     " sectors: it cannot be made smaller while it is a device");
-    if (*bytes > image().bytes()) {
+    // Each step is done again if an earlier attempt has left it out.
+    if (*bytes > image().bytes() || volume_->descriptor().sectors * ploop::sectorSize != *bytes)
         VZ_CHECK(volume_->resize(*bytes));
+    if (export_->live() || image().top().plain())
         VZ_CHECK(export_->resized());
-    }
     if (argument(arguments, 2) != "table")
         return Texts{};
     const auto& device = export_->device();

@@ -44,7 +44,7 @@ Texts decodeTexts(std::string_view bytes) {
     return texts;
 }
 
-Result<void> sendPacket(int socket, const Texts& texts, int fd) {
+Result<void> sendPacket(int socket, const Texts& texts, int fd, int flags) {
     std::string bytes = encodeTexts(texts);
     if (bytes.size() > maxPacket)
         return failErrno(EMSGSIZE, "cannot send a message");
@@ -62,7 +62,7 @@ Result<void> sendPacket(int socket, const Texts& texts, int fd) {
         header->cmsg_len = CMSG_LEN(sizeof(int));
         std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
     }
-    while (::sendmsg(socket, &message, MSG_NOSIGNAL) < 0) {
+    while (::sendmsg(socket, &message, MSG_NOSIGNAL | flags) < 0) {
         if (errno != EINTR)
             return failErrno(errno, "cannot send a message");
     }

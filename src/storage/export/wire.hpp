@@ -26,7 +26,7 @@ struct Packet {
     UniqueFd fd;
 };
 
-Result<void> sendPacket(int socket, const Texts& texts, int fd = -1);
+Result<void> sendPacket(int socket, const Texts& texts, int fd = -1, int flags = 0);
 /** Nothing when the other side hung up. */
 Result<std::optional<Packet>> receivePacket(int socket);
 

@@ -238,10 +238,17 @@ Result<void> Delta::beginWriting() {
         header_.mark = markOpen;
         header_.extension = 0;
         VZ_CHECK(writeHeader());
-        VZ_CHECK(file_->flush());
+        VZ_CHECK(flushFile());
     }
     writing_.store(true, std::memory_order_release);
     return {};
+}
+
+Result<void> Delta::flushFile() {
+    // The kernel forgets what it could not write, so a second flush would succeed for nothing, whoever asks.
+    auto flushed = file_->flush();
+    broken_ = broken_ || !flushed;
+    return flushed;
 }
 
 Result<void> Delta::writeHeader() {
@@ -252,7 +259,7 @@ Result<void> Delta::writeHeader() {
 Result<void> Delta::replaceHeader(const Header& header) {
     header_ = header;
     VZ_CHECK(writeHeader());
-    return file_->flush();
+    return flushFile();
 }
 
 Result<void> Delta::endWriting() {
@@ -269,8 +276,11 @@ Result<void> Delta::endWriting() {
     closed.mark = markClosed;
     if (allocatedClusters() > 0)
         closed.flags &= ~flagEmpty;
-    VZ_CHECK(file_->flush());
-    VZ_CHECK(replaceHeader(closed));
+    VZ_CHECK(flushFile());
+    if (auto replaced = replaceHeader(closed); !replaced) {
+        header_.mark = markOpen; // it goes on being written
+        return replaced;
+    }
     writing_ = false;
     return {};
 }
@@ -354,13 +364,7 @@ Result<std::vector<uint64_t>> Delta::commit() {
         entries.swap(pending_);
         freed.swap(vacated_);
     }
-    auto flush = [&]() -> Result<void> {
-        auto flushed = file_->flush();
-        // The kernel forgets what it could not write, so a second flush would succeed for nothing.
-        broken_ = broken_ || !flushed;
-        return flushed;
-    };
-    VZ_CHECK(flush());
+    VZ_CHECK(flushFile());
     if (entries.empty())
         return freed;
     if (auto written = writeEntries(entries); !written) {
@@ -369,7 +373,7 @@ Result<std::vector<uint64_t>> Delta::commit() {
         vacated_.insert(vacated_.begin(), freed.begin(), freed.end());
         return std::move(written).takeError();
     }
-    VZ_CHECK(flush());
+    VZ_CHECK(flushFile());
     return freed;
 }
 
@@ -416,7 +420,7 @@ Result<void> Delta::renumber() {
 
 Result<void> Delta::resizePlain(uint64_t sectors) {
     VZ_CHECK(file_->resize(sectors * sectorSize));
-    VZ_CHECK(file_->flush());
+    VZ_CHECK(flushFile());
     header_.sectors = sectors;
     return {};
 }

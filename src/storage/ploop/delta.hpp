@@ -133,6 +133,8 @@ public:
 
     /** See Image::doubt(). */
     void doubt() { broken_ = true; }
+    /** Flushes the file alone, without the table. A failure holds for all later flushes. */
+    Result<void> flushFile();
 
     uint64_t allocatedClusters() const;
     /** The lowest free place below @p sector, taken; for moving clusters towards the start of the file. */

@@ -171,8 +171,11 @@ Result<void> Image::push(FileSystem& files, const std::string& path,
         VZ_CHECK(flushLevels(true));
     VZ_CHECK(old.endWriting());
     if (auto committed = commit(); !committed) {
-        if (active)
+        if (active) {
+            ready_ = false; // until then the next request to write has to try again
             VZ_CHECK(old.beginWriting());
+            ready_ = true;
+        }
         return committed;
     }
     // The snapshot is there. If others cannot be let in to read it, they find it in use, no more.
@@ -385,7 +388,7 @@ Result<void> Image::grow(size_t level, uint64_t sectors) {
         Range table{old.firstBlock * sectorSize, (grown.firstBlock - old.firstBlock) * sectorSize};
         VZ_CHECK(delta.file().punch(table));
         VZ_CHECK(delta.file().reserve(table));
-        VZ_CHECK(delta.file().flush());
+        VZ_CHECK(delta.flushFile());
     }
     Suspended suspended(*this);
     VZ_CHECK(flushLevels(true));

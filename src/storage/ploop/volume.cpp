@@ -39,8 +39,13 @@ Result<std::vector<Image::Link>> chainOf(const std::string& descriptor, const De
                                          const Guid& guid) {
     VZ_TRY(auto chain, model.chain(guid));
     std::vector<Image::Link> links;
-    for (const auto* delta : chain)
+    for (const auto* delta : chain) {
+        // A descriptor of somebody else's must not lead to this host's files.
+        if (folderOf(pathOf(descriptor, delta->file)) != folderOf(descriptor))
+            return fail(ErrorCode::OperationUnsupported, descriptor, ": ", delta->file,
+                        " is not in the folder of its disk descriptor");
         links.push_back({pathOf(descriptor, delta->file), delta->plain && links.empty()});
+    }
     return links;
 }
 

@@ -49,9 +49,12 @@ class Images:
     def path(self, *names):
         return os.path.join(self.folder, *names)
 
+    def environment(self):
+        return dict(os.environ, VZ_PLOOPD=build.ploopd(), VZ_PLOOP_RUNDIR=self.run_folder)
+
     def ploop(self, *words, status=0):
         """Runs ploop; its standard output. Fails unless it ends with that status."""
-        environment = dict(os.environ, VZ_PLOOPD=build.ploopd(), VZ_PLOOP_RUNDIR=self.run_folder)
+        environment = self.environment()
         argv = [build.ploop(), *[str(word) for word in words]]
         # Whatever a vz-ploopd inherited would keep a pipe open.
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)

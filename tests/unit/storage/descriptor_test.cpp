@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "storage/ploop/descriptor.hpp"
+#include "storage/ploop/volume.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -58,6 +59,22 @@ TEST_CASE("a descriptor of the reference tool is read") {
     auto again = Descriptor::parse(written);
     REQUIRE(again);
     CHECK(again->format() == written);
+}
+
+TEST_CASE("a descriptor leads to no file outside of its folder") {
+    auto chain = [](const std::string& file) {
+        auto read = Descriptor::parse(text(image(top, file, "Compressed"), topElement + shot(top, noGuid)));
+        REQUIRE(read);
+        return chainOf("/images/ct/DiskDescriptor.xml", *read, topGuid);
+    };
+    CHECK(chain("root.hds"));
+    CHECK(chain("/images/ct/root.hds"));
+    for (const char* file : {"/dev/sda", "../other/root.hds", "sub/root.hds", "/images/ct/../x/root.hds"}) {
+        CAPTURE(file);
+        auto refused = chain(file);
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().message().find(file) != std::string::npos);
+    }
 }
 
 TEST_CASE("an image that never had a snapshot may have no list of them") {

@@ -43,6 +43,15 @@ TEST_CASE("the root type goes into the mark and the inner one comes in its place
     CHECK(contains(inner(foreign, byArch).xml, "<domain type=\"qemu\">"));
 }
 
+TEST_CASE("a mark is known by its namespace, whatever its name and prefix") {
+    CHECK(vm::isMark(mark("vz")));
+    CHECK(vm::isMark("<x:any xmlns:x='urn:libvirt-vz:vm:1.0'/>"));
+    CHECK(vm::isMark("<vm xmlns='urn:libvirt-vz:vm:1.0' type='vz'/>"));
+    CHECK_FALSE(vm::isMark("<vm type='vz'/>"));
+    CHECK_FALSE(vm::isMark("<a xmlns='urn:other'><vm xmlns='urn:libvirt-vz:vm:1.0'/></a>"));
+    CHECK_FALSE(vm::isMark("<vm xmlns="));
+}
+
 TEST_CASE("the mark joins the metadata that are there") {
     std::string other = "<a:b xmlns:a=\"urn:a\"><a:c>  x </a:c>\n</a:b>";
     auto made = inner(machine("<metadata>\n  " + other + "\n</metadata>"));
