@@ -6,6 +6,7 @@ import ctypes
 import glob
 import os
 import re
+import select
 import signal
 import subprocess
 
@@ -94,9 +95,11 @@ class Images:
         return found
 
     def kill(self):
+        """Kills the vz-ploopd processes, and waits until the kernel has closed their files as well."""
         for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not self.processes(), what="the death of vz-ploopd")
+            with os.fdopen(os.pidfd_open(pid), "rb") as process:
+                os.kill(pid, signal.SIGKILL)
+                assert select.select([process], [], [], 20)[0], "vz-ploopd does not die"
 
     def _note_devices(self):
         for path in glob.glob(os.path.join(self.run_folder, "*.state")):
