@@ -8,6 +8,7 @@
 #include "storage/export/mounts.hpp"
 #include "storage/ploop/gpt.hpp"
 
+#include <array>
 #include <cerrno>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -150,6 +151,24 @@ Result<bool> holdsFileSystem(Image& image) {
     return xfs || (super[1024 + 56] == 0x53 && super[1024 + 57] == 0xEF);
 }
 
+/** How much of the disk the ext4 file system says it has, from its superblock. */
+Result<uint64_t> fileSystemBytes(Image& image) {
+    VZ_TRY(auto partition, readTable(image));
+    std::array<unsigned char, 2048> bytes;
+    VZ_CHECK(image.read(partition ? partition->offset : 0, bytes.data(), bytes.size()));
+    const unsigned char* super = bytes.data() + 1024;
+    auto number = [&](size_t at) {
+        return uint64_t{super[at]} | uint64_t{super[at + 1]} << 8 | uint64_t{super[at + 2]} << 16 |
+               uint64_t{super[at + 3]} << 24;
+    };
+    constexpr uint64_t has64bit = 0x80;
+    uint64_t blocks = number(4) | (number(96) & has64bit ? number(0x150) << 32 : 0);
+    uint64_t shift = number(24) + 10;
+    if (shift > 16 || blocks > (UINT64_MAX >> shift))
+        return fail(ErrorCode::StorageProbeFailed, "the superblock of the file system makes no sense");
+    return blocks << shift;
+}
+
 Result<Before> look(const std::string& descriptor, uint64_t& bytes, std::chrono::milliseconds wait) {
     VZ_TRY(auto volume, openVolume(descriptor, wait));
     auto& image = volume->image();
@@ -196,6 +215,13 @@ Result<void> cut(const std::string& descriptor, uint64_t bytes, const Before& be
                  std::chrono::milliseconds wait) {
     VZ_TRY(auto volume, openVolume(descriptor, wait));
     auto& image = volume->image();
+    if (before.fileSystem) {
+        // Somebody else may have made it larger since we had it.
+        VZ_TRY(uint64_t now, fileSystemBytes(image));
+        if (now > (before.shrunkTo ? before.shrunkTo->length : bytes))
+            return fail(ErrorCode::OperationInvalid, descriptor,
+                        " was changed meanwhile: its file system is larger than it was made");
+    }
     if (before.levels == 1 && volume->descriptor().deltas.size() == 1) {
         VZ_CHECK(shrinkTable(image, bytes));
         VZ_CHECK(volume->resize(bytes));
