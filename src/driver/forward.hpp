@@ -104,9 +104,7 @@ Result<void> takesStreams(const MachineCall& call);
 
 namespace detail {
 
-template<typename T>
-inline constexpr bool isObject =
-    Subject<T>; // the kinds of objects that a call can return are those it can be about
+// the kinds of objects that a call can return are those it can be about
 
 template<typename R>
 bool failed(R value) {

@@ -71,6 +71,12 @@ vm::InwardFacts inwardFacts(const MachineCall& call);
 vm::InwardFacts inwardFacts(const MachineCall& call, const char* xml, const std::string& type = {});
 /** The type of a domain document; empty if it is none. */
 std::string typeOf(const std::string& xml);
+/** The client's document for the machine of @p call on its way in; empty if it gave none. */
+Result<std::string> innerXml(const MachineCall& call, const char* xml);
+/** As the slots have it: null for a document that the client did not give. */
+inline const char* orNull(const std::string& text) {
+    return text.empty() ? nullptr : text.c_str();
+}
 /** A text that QEMU's driver has given, as the client gets it. */
 Result<Passed<char*>> xmlOutward(Result<Passed<char*>>&& answer);
 Result<Passed<char*>> getMachineXml(const MachineCall& call, unsigned int flags);

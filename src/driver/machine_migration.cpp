@@ -10,17 +10,10 @@ namespace vz::driver {
 namespace {
 
 Result<std::string> toInner(const MachineCall& call, const char* xml) {
-    if (!xml)
-        return std::string();
     // What Begin gave comes back in Perform; that of a machine which was not made through us has no mark.
-    auto type = typeOf(xml);
+    auto type = xml ? typeOf(xml) : std::string();
     bool foreign = (type == "kvm" || type == "qemu") && vm::markedType(xml).empty();
-    VZ_TRY(auto inner, vm::domainToInner(foreign ? vm::toOuter(xml) : std::string(xml), inwardFacts(call)));
-    return std::move(inner.xml);
-}
-
-const char* orNull(const std::string& text) {
-    return text.empty() ? nullptr : text.c_str();
+    return foreign ? innerXml(call, vm::toOuter(xml).c_str()) : innerXml(call, xml);
 }
 
 /** The client's documents for the machine at its destination. */
@@ -43,6 +36,27 @@ Result<vm::InnerDomain> arriving(const MachineCall& call, const char* xml, const
     if (name)
         wanted.name = name;
     return wanted;
+}
+
+/** Lets a machine arrive by @p prepare, which gets QEMU's driver and the inner document. */
+template<typename Prepare>
+Result<Passed<int>> arrive(const ConnectCall& call, const char* xml, const char* name, Prepare&& prepare) {
+    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
+    VZ_TRY(auto wanted, arriving(machines, xml, name));
+    VZ_TRY(auto claim, claimMachine(machines, wanted));
+    return claim.kept(prepare(machines, wanted.xml.c_str()));
+}
+
+/** The same for a document among typed parameters; @p prepare gets these with the inner one. */
+template<typename Prepare>
+Result<Passed<int>> arriveByParams(const ConnectCall& call, virTypedParameterPtr params, int nparams,
+                                   Prepare&& prepare) {
+    EditedParams edited(params, nparams);
+    return arrive(call, edited.text(VIR_MIGRATE_PARAM_DEST_XML), edited.text(VIR_MIGRATE_PARAM_DEST_NAME),
+                  [&](const MachineCall& machines, const char* inner) {
+                      edited.setText(VIR_MIGRATE_PARAM_DEST_XML, inner);
+                      return prepare(machines, edited);
+                  });
 }
 
 } // namespace
@@ -85,73 +99,61 @@ Result<Passed<int>> migratePrepare(const ConnectCall& call, const char* cookieIn
                                    char** cookie, int* cookieLength, const char* uriIn, char** uriOut,
                                    unsigned long flags, const char* name, unsigned long bandwidth,
                                    const char* xml) {
-    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
-    VZ_TRY(auto wanted, arriving(machines, xml, name));
-    VZ_TRY(auto claim, claimMachine(machines, wanted));
-    return claim.kept(forward<"domainMigratePrepare3", MigratePrepare3>(
-        machines, machines.inner->get(), cookieIn, cookieInLength, cookie, cookieLength, uriIn, uriOut, flags,
-        name, bandwidth, wanted.xml.c_str()));
+    return arrive(call, xml, name, [&](const MachineCall& machines, const char* inner) {
+        return forward<"domainMigratePrepare3", MigratePrepare3>(machines, machines.inner->get(), cookieIn,
+                                                                 cookieInLength, cookie, cookieLength, uriIn,
+                                                                 uriOut, flags, name, bandwidth, inner);
+    });
 }
 
 Result<Passed<int>> migratePrepareTunnel(const ConnectCall& call, virStreamPtr stream, const char* cookieIn,
                                          int cookieInLength, char** cookie, int* cookieLength,
                                          unsigned long flags, const char* name, unsigned long bandwidth,
                                          const char* xml) {
-    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
-    VZ_TRY(auto wanted, arriving(machines, xml, name));
-    VZ_TRY(auto claim, claimMachine(machines, wanted));
-    return claim.kept(forward<"domainMigratePrepareTunnel3", MigratePrepareTunnel3>(
-        machines, machines.inner->get(), stream, cookieIn, cookieInLength, cookie, cookieLength, flags, name,
-        bandwidth, wanted.xml.c_str()));
+    return arrive(call, xml, name, [&](const MachineCall& machines, const char* inner) {
+        return forward<"domainMigratePrepareTunnel3", MigratePrepareTunnel3>(
+            machines, machines.inner->get(), stream, cookieIn, cookieInLength, cookie, cookieLength, flags,
+            name, bandwidth, inner);
+    });
 }
 
 Result<Passed<int>> migratePrepareParams(const ConnectCall& call, virTypedParameterPtr params, int nparams,
                                          const char* cookieIn, int cookieInLength, char** cookie,
                                          int* cookieLength, char** uriOut, unsigned int flags) {
-    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
-    EditedParams edited(params, nparams);
-    VZ_TRY(auto wanted, arriving(machines, edited.text(VIR_MIGRATE_PARAM_DEST_XML),
-                                 edited.text(VIR_MIGRATE_PARAM_DEST_NAME)));
-    VZ_TRY(auto claim, claimMachine(machines, wanted));
-    edited.setText(VIR_MIGRATE_PARAM_DEST_XML, wanted.xml);
-    return claim.kept(forward<"domainMigratePrepare3Params", MigratePrepare3Params>(
-        machines, machines.inner->get(), edited.params(), edited.count(), cookieIn, cookieInLength, cookie,
-        cookieLength, uriOut, flags));
+    return arriveByParams(call, params, nparams, [&](const MachineCall& machines, EditedParams& edited) {
+        return forward<"domainMigratePrepare3Params", MigratePrepare3Params>(
+            machines, machines.inner->get(), edited.params(), edited.count(), cookieIn, cookieInLength,
+            cookie, cookieLength, uriOut, flags);
+    });
 }
 
 Result<Passed<int>> migratePrepareTunnelParams(const ConnectCall& call, virStreamPtr stream,
                                                virTypedParameterPtr params, int nparams, const char* cookieIn,
                                                int cookieInLength, char** cookie, int* cookieLength,
                                                unsigned int flags) {
-    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
-    EditedParams edited(params, nparams);
-    VZ_TRY(auto wanted, arriving(machines, edited.text(VIR_MIGRATE_PARAM_DEST_XML),
-                                 edited.text(VIR_MIGRATE_PARAM_DEST_NAME)));
-    VZ_TRY(auto claim, claimMachine(machines, wanted));
-    edited.setText(VIR_MIGRATE_PARAM_DEST_XML, wanted.xml);
-    return claim.kept(forward<"domainMigratePrepareTunnel3Params", MigratePrepareTunnel3Params>(
-        machines, machines.inner->get(), stream, edited.params(), edited.count(), cookieIn, cookieInLength,
-        cookie, cookieLength, flags));
+    return arriveByParams(call, params, nparams, [&](const MachineCall& machines, EditedParams& edited) {
+        return forward<"domainMigratePrepareTunnel3Params", MigratePrepareTunnel3Params>(
+            machines, machines.inner->get(), stream, edited.params(), edited.count(), cookieIn,
+            cookieInLength, cookie, cookieLength, flags);
+    });
 }
 
 Result<Passed<int>> migratePrepare2(const ConnectCall& call, char** cookie, int* cookieLength,
                                     const char* uriIn, char** uriOut, unsigned long flags, const char* name,
                                     unsigned long bandwidth, const char* xml) {
-    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
-    VZ_TRY(auto wanted, arriving(machines, xml, name));
-    VZ_TRY(auto claim, claimMachine(machines, wanted));
-    return claim.kept(forward<"domainMigratePrepare2", MigratePrepare2>(
-        machines, machines.inner->get(), cookie, cookieLength, uriIn, uriOut, flags, name, bandwidth,
-        wanted.xml.c_str()));
+    return arrive(call, xml, name, [&](const MachineCall& machines, const char* inner) {
+        return forward<"domainMigratePrepare2", MigratePrepare2>(machines, machines.inner->get(), cookie,
+                                                                 cookieLength, uriIn, uriOut, flags, name,
+                                                                 bandwidth, inner);
+    });
 }
 
 Result<Passed<int>> migratePrepareTunnel2(const ConnectCall& call, virStreamPtr stream, unsigned long flags,
                                           const char* name, unsigned long bandwidth, const char* xml) {
-    VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
-    VZ_TRY(auto wanted, arriving(machines, xml, name));
-    VZ_TRY(auto claim, claimMachine(machines, wanted));
-    return claim.kept(forward<"domainMigratePrepareTunnel", MigratePrepareTunnel>(
-        machines, machines.inner->get(), stream, flags, name, bandwidth, wanted.xml.c_str()));
+    return arrive(call, xml, name, [&](const MachineCall& machines, const char* inner) {
+        return forward<"domainMigratePrepareTunnel", MigratePrepareTunnel>(
+            machines, machines.inner->get(), stream, flags, name, bandwidth, inner);
+    });
 }
 
 } // namespace vz::driver

@@ -9,18 +9,6 @@ namespace vz::driver {
 
 namespace {
 
-/** The client's document for a machine on its way in; empty if it gave none. */
-Result<std::string> toInner(const MachineCall& call, const char* xml) {
-    if (!xml)
-        return std::string();
-    VZ_TRY(auto inner, vm::domainToInner(xml, inwardFacts(call)));
-    return std::move(inner.xml);
-}
-
-const char* orNull(const std::string& text) {
-    return text.empty() ? nullptr : text.c_str();
-}
-
 /** What a saved image is to become: the client's own document, or the one in the image. */
 struct Restored {
     vm::InnerDomain domain;
@@ -52,14 +40,14 @@ Result<Restored> restored(const MachineCall& call, const char* from, const char*
 
 Result<Passed<int>> saveMachineFlags(const MachineCall& call, const char* to, const char* xml,
                                      unsigned int flags) {
-    VZ_TRY(auto inner, toInner(call, xml));
+    VZ_TRY(auto inner, innerXml(call, xml));
     return forwardDomain<"domainSaveFlags", &virDomainSaveFlags>(call, to, orNull(inner), flags);
 }
 
 Result<Passed<int>> saveMachineParams(const MachineCall& call, virTypedParameterPtr params, int nparams,
                                       unsigned int flags) {
     EditedParams edited(params, nparams);
-    VZ_TRY(auto inner, toInner(call, edited.text(VIR_DOMAIN_SAVE_PARAM_DXML)));
+    VZ_TRY(auto inner, innerXml(call, edited.text(VIR_DOMAIN_SAVE_PARAM_DXML)));
     edited.setText(VIR_DOMAIN_SAVE_PARAM_DXML, std::move(inner));
     return forwardDomain<"domainSaveParams", &virDomainSaveParams>(call, edited.params(), edited.count(),
                                                                    flags);
@@ -114,7 +102,7 @@ Result<Passed<char*>> getManagedSaveXml(const MachineCall& call, unsigned int fl
 }
 
 Result<Passed<int>> defineManagedSaveXml(const MachineCall& call, const char* xml, unsigned int flags) {
-    VZ_TRY(auto inner, toInner(call, xml));
+    VZ_TRY(auto inner, innerXml(call, xml));
     return forwardDomain<"domainManagedSaveDefineXML", &virDomainManagedSaveDefineXML>(call, orNull(inner),
                                                                                        flags);
 }

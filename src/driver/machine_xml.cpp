@@ -71,6 +71,13 @@ vm::InwardFacts inwardFacts(const MachineCall& call, const char* xml, const std:
                 }};
 }
 
+Result<std::string> innerXml(const MachineCall& call, const char* xml) {
+    if (!xml)
+        return std::string();
+    VZ_TRY(auto inner, vm::domainToInner(xml, inwardFacts(call)));
+    return std::move(inner.xml);
+}
+
 Result<Passed<char*>> xmlOutward(Result<Passed<char*>>&& answer) {
     VZ_TRY(auto passed, std::move(answer));
     if (!passed.value)

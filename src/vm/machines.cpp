@@ -88,23 +88,24 @@ bool Machines::absent() const {
     return settings_.uri.empty() || absent_;
 }
 
-Result<std::shared_ptr<abi::InnerConnection>> Machines::own() {
-    if (ownAlive()) {
-        std::lock_guard lock(mutex_);
-        if (own_)
-            return own_;
-    }
-    std::lock_guard lock(mutex_);
-    return failure_ ? *failure_ : fail(ErrorCode::NoConnect, "virtual machines are out of reach");
-}
-
-bool Machines::ownAlive() const {
+std::shared_ptr<abi::InnerConnection> Machines::liveOwn() const {
     std::shared_ptr<abi::InnerConnection> found;
     {
         std::lock_guard lock(mutex_);
         found = own_;
     }
-    return found && found->alive();
+    return found && found->alive() ? found : nullptr;
+}
+
+Result<std::shared_ptr<abi::InnerConnection>> Machines::own() {
+    if (auto found = liveOwn())
+        return found;
+    std::lock_guard lock(mutex_);
+    return failure_ ? *failure_ : fail(ErrorCode::NoConnect, "virtual machines are out of reach");
+}
+
+bool Machines::ownAlive() const {
+    return liveOwn() != nullptr;
 }
 
 bool Machines::ensureOwn(virConnectPtr outer) {

@@ -82,6 +82,7 @@ private:
         bool persistent;
     };
     Result<std::shared_ptr<abi::InnerConnection>> open(virConnectPtr outer);
+    std::shared_ptr<abi::InnerConnection> liveOwn() const;
     /** What QEMU's driver says of a machine; nothing if it does not have it. */
     static std::optional<Known> ask(virDomainPtr machine);
     std::optional<Known> known(const std::string& uuid) const;

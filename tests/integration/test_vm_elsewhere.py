@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """QEMU's driver in a daemon of its own, as modular daemons have it: it goes away and comes back."""
 
+import contextlib
+
 import libvirt
 import pytest
 from harness import vm as vms
@@ -14,10 +16,9 @@ STOPPED, STARTED = libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_ST
 SMALL = {"memory": 32}
 
 
-@pytest.fixture(scope="module")
-def machines():
-    """The other daemon."""
-    daemon = PrivateDaemon(modules=VM_MODULES, uri="qemu:///system", shim="")
+@contextlib.contextmanager
+def running(**settings):
+    daemon = PrivateDaemon(**settings)
     try:
         daemon.start()
         daemon.virsh("list")
@@ -25,19 +26,20 @@ def machines():
         daemon.check()
     finally:
         daemon.close()
+
+
+@pytest.fixture(scope="module")
+def machines():
+    """The other daemon."""
+    with running(modules=VM_MODULES, uri="qemu:///system", shim="") as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")
 def module_daemon(machines):
     """Ours, which has no such driver."""
-    daemon = PrivateDaemon(vz_settings={"qemu_uri": f"qemu+unix:///system?socket={machines.socket_path}"})
-    try:
-        daemon.start()
-        daemon.virsh("list")
+    with running(vz_settings={"qemu_uri": f"qemu+unix:///system?socket={machines.socket_path}"}) as daemon:
         yield daemon
-        daemon.check()
-    finally:
-        daemon.close()
 
 
 @pytest.fixture

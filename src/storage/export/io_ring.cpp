@@ -94,24 +94,23 @@ io_uring_sqe& IoRing::next() {
     return entry;
 }
 
-void IoRing::read(int fd, void* into, unsigned size, uint64_t offset, uint64_t tag) {
+void IoRing::transfer(uint8_t opcode, int fd, const void* data, unsigned size, uint64_t offset,
+                      uint64_t tag) {
     auto& entry = next();
-    entry.opcode = IORING_OP_READ;
+    entry.opcode = opcode;
     entry.fd = fd;
-    entry.addr = reinterpret_cast<uintptr_t>(into);
+    entry.addr = reinterpret_cast<uintptr_t>(data);
     entry.len = size;
     entry.off = offset;
     entry.user_data = tag;
 }
 
+void IoRing::read(int fd, void* into, unsigned size, uint64_t offset, uint64_t tag) {
+    transfer(IORING_OP_READ, fd, into, size, offset, tag);
+}
+
 void IoRing::write(int fd, const void* from, unsigned size, uint64_t offset, uint64_t tag) {
-    auto& entry = next();
-    entry.opcode = IORING_OP_WRITE;
-    entry.fd = fd;
-    entry.addr = reinterpret_cast<uintptr_t>(from);
-    entry.len = size;
-    entry.off = offset;
-    entry.user_data = tag;
+    transfer(IORING_OP_WRITE, fd, from, size, offset, tag);
 }
 
 void IoRing::watch(int fd, uint64_t tag) {

@@ -45,6 +45,7 @@ public:
     }
 
 private:
+    void transfer(uint8_t opcode, int fd, const void* data, unsigned size, uint64_t offset, uint64_t tag);
     explicit IoRing(UniqueFd fd) : fd_(std::move(fd)) {}
     Result<void> map(const io_uring_params& params);
     io_uring_sqe& next();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "libvirt/private.hpp"
+#include "turn_until.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -18,18 +19,6 @@ namespace events {
 /** Registers libvirt's event loop and starts the drivers, so that connections open as in the daemon. The
  * scheme of the made-up driver is "vzsource". */
 void startLibvirt();
-
-/** Turns the event loop until @p done; a timer ends it after five seconds if it never is. */
-template<typename Done>
-bool turnUntil(Done done) {
-    bool late = false;
-    int timer = virEventAddTimeout(
-        5000, [](int, void* opaque) { *static_cast<bool*>(opaque) = true; }, &late, nullptr);
-    while (!done() && !late)
-        virEventRunDefaultImpl();
-    virEventRemoveTimeout(timer);
-    return done();
-}
 
 /** The event loop in a thread of its own, as in the daemon. */
 class Loop {

@@ -3,6 +3,7 @@
 
 #include "libvirt/features.hpp"
 #include "libvirt/private.hpp"
+#include "turn_until.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -18,6 +19,8 @@ using vz::ErrorCode;
 
 namespace {
 
+using events::turnUntil;
+
 /** A connection object that no driver opened, as libvirt makes one before it looks for a driver. */
 struct Connection {
     Connection() {
@@ -32,18 +35,6 @@ struct Connection {
 void runEventLoop() {
     static const int once = virEventRegisterDefaultImpl();
     REQUIRE(once == 0);
-}
-
-/** Turns the event loop until @p done; a timer ends it after five seconds if it never is. */
-template<typename Done>
-bool turnUntil(Done done) {
-    bool late = false;
-    int timer = virEventAddTimeout(
-        5000, [](int, void* opaque) { *static_cast<bool*>(opaque) = true; }, &late, nullptr);
-    while (!done() && !late)
-        virEventRunDefaultImpl();
-    virEventRemoveTimeout(timer);
-    return done();
 }
 
 abi::Events::Subject subject() {
