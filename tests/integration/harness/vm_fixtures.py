@@ -101,7 +101,8 @@ def module_traveller(module_hosts):
     vm = Vm(module_hosts.first, os.path.join(module_hosts.first.folder, "vms"), "traveller")
     vm.define(disks=[vm.disk()]).start().ready()
     # It counts, and would tell if it began anew.
-    vm.inside("{ n=0; while :; do n=$((n+1)); echo $n >/tmp/count.new; mv /tmp/count.new /tmp/count; usleep 20000; done & }")
+    vm.inside("{ n=0; while :; do n=$((n+1)); echo $n >/tmp/count.new; mv /tmp/count.new /tmp/count; usleep 20000; done & }; "
+              "while [ ! -e /tmp/count ]; do usleep 1000; done")
     yield vm
     vm.close()
     for daemon, (state, files) in zip(module_hosts.both, before):
