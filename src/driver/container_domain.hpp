@@ -104,6 +104,7 @@ private:
         domain::Config::LiveFacts facts;
         std::shared_ptr<ct::Container> container;
         std::shared_ptr<ct::Cgroup> cgroup;
+        std::vector<domain::UsedDisk> disks;
         virConnectPtr autodestroyOwner = nullptr;
         bool destroying = false;
         bool finishing = false; ///< its remains are being removed

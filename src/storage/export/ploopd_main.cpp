@@ -33,8 +33,9 @@ void protect() {
 }
 
 Result<Server::Options> optionsFrom(int argc, char** argv) {
-    if (argc != 6)
-        return fail(ErrorCode::InvalidArg, "Usage: vz-ploopd DESCRIPTOR GUID ro|rw best|loop|fuse DEVICE|''");
+    if (argc != 7)
+        return fail(ErrorCode::InvalidArg,
+                    "Usage: vz-ploopd DESCRIPTOR GUID ro|rw best|loop|fuse DEVICE|'' kept|held");
     Server::Options options;
     options.descriptor = argv[1];
     options.guid = argv[2];
@@ -44,6 +45,7 @@ Result<Server::Options> optionsFrom(int argc, char** argv) {
         return fail(ErrorCode::InvalidArg, "there is no mechanism '", argv[4], "'");
     options.mechanism = *mechanism;
     options.device = argv[5];
+    options.held = std::string_view(argv[6]) == "held";
     return options;
 }
 
@@ -69,7 +71,11 @@ int serve(UniqueFd channel, int argc, char** argv) {
     }
     std::shared_ptr<Server> server = *std::move(started);
     obey(server, signals);
-    (void)sendPacket(channel.get(), {"ok", server->attachment().id});
+    {
+        // If nobody is there to take it, it is the last user of a device that goes by itself.
+        UniqueFd holder = server->takeHolder();
+        (void)sendPacket(channel.get(), {"ok", server->attachment().id}, holder.get());
+    }
     channel.reset();
     auto done = server->run();
     if (!done)
