@@ -55,6 +55,8 @@ Result<Attachment> attach(const AttachOptions& options) {
                     options.readOnly ? "ro" : "rw",
                     nameOf(options.mechanism),
                     options.device};
+    for (const auto& folder : options.cgroups)
+        command.argv.push_back("cgroup=" + folder);
     command.fds = {{channelFd, theirs.get()}};
     command.environment.push_back("VZ_PLOOP_RUNDIR=" + runFolder());
     VZ_TRY(pid_t pid, process::spawn(command));

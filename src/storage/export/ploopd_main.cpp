@@ -32,9 +32,22 @@ void protect() {
     (void)file::writeValue("/proc/self/oom_score_adj", "-1000");
 }
 
+/** What exports::attach() gives behind the fixed arguments: NAME=VALUE. */
+Result<void> useOption(std::string_view option) {
+    constexpr std::string_view cgroup = "cgroup=";
+    if (!option.starts_with(cgroup))
+        return fail(ErrorCode::InvalidArg, "there is no option '", option, "'");
+    // There is one thread only, so version 1 moves all of us, too.
+    return file::writeValue(cat(option.substr(cgroup.size()), "/cgroup.procs"), "0");
+}
+
 Result<Server::Options> optionsFrom(int argc, char** argv) {
-    if (argc != 6)
-        return fail(ErrorCode::InvalidArg, "Usage: vz-ploopd DESCRIPTOR GUID ro|rw best|loop|fuse DEVICE|''");
+    constexpr int fixed = 6;
+    if (argc < fixed)
+        return fail(ErrorCode::InvalidArg,
+                    "Usage: vz-ploopd DESCRIPTOR GUID ro|rw best|loop|fuse DEVICE|'' [OPTION]...");
+    for (int i = fixed; i < argc; ++i)
+        VZ_CHECK(useOption(argv[i]));
     Server::Options options;
     options.descriptor = argv[1];
     options.guid = argv[2];
