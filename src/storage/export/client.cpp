@@ -42,7 +42,7 @@ Result<bool> readable(int fd, Clock::time_point deadline) {
 }
 
 /** Starts a vz-ploopd; what it says when it is ready: "ok ID". */
-Result<Packet> start(const AttachOptions& options, const char* lifetime) {
+Result<Packet> start(const AttachOptions& options, bool held) {
     VZ_TRY(auto descriptor, realPath(options.descriptor));
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -54,8 +54,11 @@ Result<Packet> start(const AttachOptions& options, const char* lifetime) {
                     options.guid.value_or(ploop::topGuid),
                     options.readOnly ? "ro" : "rw",
                     nameOf(options.mechanism),
-                    options.device,
-                    lifetime};
+                    options.device};
+    for (const auto& folder : options.cgroups)
+        command.argv.push_back("cgroup=" + folder);
+    if (held)
+        command.argv.push_back("held");
     command.fds = {{channelFd, theirs.get()}};
     command.environment.push_back("VZ_PLOOP_RUNDIR=" + runFolder());
     VZ_TRY(pid_t pid, process::spawn(command));
@@ -99,12 +102,12 @@ Result<std::string> realPath(const std::string& path) {
 }
 
 Result<Attachment> attach(const AttachOptions& options) {
-    VZ_TRY(auto answer, start(options, "kept"));
+    VZ_TRY(auto answer, start(options, false));
     return byId(answer.texts[1]);
 }
 
 Result<Held> attachHeld(const AttachOptions& options) {
-    VZ_TRY(auto answer, start(options, "held"));
+    VZ_TRY(auto answer, start(options, true));
     VZ_TRY(auto attachment, byId(answer.texts[1]));
     return Held{std::move(attachment), std::move(answer.fd)};
 }

@@ -16,6 +16,9 @@ struct AttachOptions {
     bool readOnly = false;
     Mechanism mechanism = Mechanism::Best;
     std::string device; ///< the loop device to use; empty: any
+    /** Folders of control groups, one of each hierarchy, that vz-ploopd joins before it does anything.
+     * Without them it stays in those of the caller, and ends with the service that the caller is. */
+    std::vector<std::string> cgroups;
 };
 
 /**
