@@ -15,6 +15,7 @@ using AllDomainStats = int (*)(virConnectPtr, virDomainPtr*, unsigned int, unsig
 
 /** The public API has a size behind these, which libvirt itself sees to. */
 using InterfaceStats = int (*)(virDomainPtr, const char*, virDomainInterfaceStatsPtr);
+using BlockStats = int (*)(virDomainPtr, const char*, virDomainBlockStatsPtr);
 
 void addConnection(std::vector<abi::SlotEntry>& table) {
     table.insert(
@@ -152,6 +153,17 @@ void addGuest(std::vector<abi::SlotEntry>& table) {
                  });
 }
 
+void addBlocks(std::vector<abi::SlotEntry>& table) {
+    table.insert(table.end(),
+                 {
+                     entry<"domainBlockResize", &virDomainBlockResize, &blockResize>(),
+                     entry<"domainGetBlockInfo", &virDomainGetBlockInfo, &getBlockInfo>(),
+                     entryAs<"domainBlockStats", BlockStats, &blockStats>(),
+                     entry<"domainBlockStatsFlags", &virDomainBlockStatsFlags, &blockStatsFlags>(),
+                     entry<"domainFSTrim", &virDomainFSTrim, &fsTrim>(),
+                 });
+}
+
 } // namespace
 
 std::vector<abi::SlotEntry> slotTable() {
@@ -162,6 +174,7 @@ std::vector<abi::SlotEntry> slotTable() {
     addLifecycle(table);
     addState(table);
     addGuest(table);
+    addBlocks(table);
     addMachineSlots(table);
     return table;
 }
