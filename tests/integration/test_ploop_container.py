@@ -5,6 +5,7 @@ import glob
 import os
 import re
 import signal
+import stat
 
 import pytest
 from harness import roots
@@ -178,3 +179,13 @@ def test_debian(daemon, images, make_guest):
     images.mount(image)
     assert e2fsck(images.device(image)[1]) == 0, "it was unmounted in order"
     images.ploop("umount", image)
+
+
+def test_device_nodes_in_an_image_are_dead(images, make_guest):
+    source = roots.clone("busybox", images.path("source"))
+    os.mknod(os.path.join(source, "trap"), 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    image = images.make("ct", "64M")
+    images.ploop("import", source, image)
+    guest = booted(make_guest(root="/", filesystem=filesystem(images.path("ct"))).define().start())
+    assert "ermission denied" in guest.inside("/bin/sh", "-c", "cat /trap 2>&1; true")
+    assert guest.inside("/bin/cat", "/dev/null") == ""
