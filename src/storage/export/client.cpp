@@ -42,7 +42,7 @@ Result<std::string> realPath(const std::string& path) {
     return std::string(real);
 }
 
-Result<Attachment> attach(const AttachOptions& options) {
+Result<Attachment> attach(const AttachOptions& options, UniqueFd* tie) {
     VZ_TRY(auto descriptor, realPath(options.descriptor));
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -55,6 +55,10 @@ Result<Attachment> attach(const AttachOptions& options) {
                     options.readOnly ? "ro" : "rw",
                     nameOf(options.mechanism),
                     options.device};
+    if (options.mechanism == Mechanism::Nbd)
+        command.argv.push_back(cat("owner=", options.owner.user, ":", options.owner.group));
+    if (tie)
+        command.argv.push_back("tied");
     for (const auto& folder : options.cgroups)
         command.argv.push_back("cgroup=" + folder);
     command.fds = {{channelFd, theirs.get()}};
@@ -71,6 +75,8 @@ Result<Attachment> attach(const AttachOptions& options) {
                     " has ended without a word; the system log may say why");
     if ((*packet)->texts.size() != 2 || (*packet)->texts[0] != "ok")
         return errorFrom((*packet)->texts);
+    if (tie)
+        *tie = std::move(ours);
     return byId((*packet)->texts[1]);
 }
 
