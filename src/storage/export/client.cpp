@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "base/process.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
@@ -86,12 +87,20 @@ bool alive(const Attachment& attachment) {
 
 Result<std::vector<Attachment>> list() {
     VZ_TRY(auto states, readStates());
-    std::erase_if(states, [](const Attachment& one) {
+    std::vector<std::string> sockets; // of the dead
+    std::erase_if(states, [&](const Attachment& one) {
         if (alive(one) || deviceOf(one))
             return false;
         removeState(one);
+        if (one.mechanism == Mechanism::Nbd)
+            sockets.push_back(one.device);
         return true;
     });
+    for (const auto& socket : sockets) {
+        // Another server may have come after it.
+        if (std::none_of(states.begin(), states.end(), [&](const auto& one) { return one.device == socket; }))
+            (void)file::remove(socket);
+    }
     return states;
 }
 

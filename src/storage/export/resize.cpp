@@ -112,6 +112,8 @@ std::optional<ResizeFailure> growAttached(const Attachment& attachment, uint64_t
     auto grown = call(attachment, {"resize", cat(bytes), "table"});
     if (!grown)
         return ResizeFailure{ResizeStep::Image, std::move(grown).takeError()};
+    if (attachment.mechanism == Mechanism::Nbd)
+        return {};
     auto points = mountPoints(attachment);
     if (!points)
         return ResizeFailure{ResizeStep::FileSystem, std::move(points).takeError()};
