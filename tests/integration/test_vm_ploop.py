@@ -285,3 +285,16 @@ def test_reading_only(make_vm, images):
     for vm in vms_:
         vm.destroy()
     closed(images)
+
+
+@pytest.mark.host
+def test_qemu_as_the_host_runs_it_opens_the_image(make_vm, images, daemon):
+    """Elsewhere in the tests QEMU is root and has no profile; a host gives it a user of its own and AppArmor's."""
+    vm = make_vm(devices=disk(image(images))).define()
+    vm.virsh("start", "--paused")
+    assert "in use" in images.ploop("umount", os.path.join(images.folder, "disk"), status=46)
+    other = image(images, "other")
+    vm.virsh("attach-disk", other, "vdb", "--targetbus", "virtio", "--driver", "qemu", "--subdriver", "ploop", "--live")
+    assert len(daemon.virsh("domblklist", vm.name).stdout.strip().splitlines()) >= 2
+    vm.virsh("destroy")
+    closed(images)
