@@ -53,23 +53,24 @@ void addMachineSizes(std::vector<abi::SlotEntry>& table) {
 }
 
 void addMachineBlocks(std::vector<abi::SlotEntry>& table) {
-    table.insert(table.end(), {
-                                  entry<"domainBlockPeek", &virDomainBlockPeek>(),
-                                  entry<"domainGetDiskErrors", &virDomainGetDiskErrors>(),
-                                  entry<"domainBlockJobAbort", &virDomainBlockJobAbort>(),
-                                  entry<"domainGetBlockJobInfo", &virDomainGetBlockJobInfo>(),
-                                  entry<"domainBlockJobSetSpeed", &virDomainBlockJobSetSpeed>(),
-                                  entry<"domainBlockPull", &virDomainBlockPull>(),
-                                  entry<"domainBlockRebase", &virDomainBlockRebase>(),
-                                  entry<"domainBlockCopy", &virDomainBlockCopy>(),
-                                  entry<"domainBlockCommit", &virDomainBlockCommit>(),
-                                  entry<"domainSetBlockIoTune", &virDomainSetBlockIoTune>(),
-                                  entry<"domainGetBlockIoTune", &virDomainGetBlockIoTune>(),
-                                  entry<"domainSetBlockThreshold", &virDomainSetBlockThreshold>(),
-                                  entry<"domainFDAssociate", &virDomainFDAssociate>(),
-                                  entry<"domainBackupBegin", &virDomainBackupBegin>(),
-                                  entry<"domainBackupGetXMLDesc", &virDomainBackupGetXMLDesc>(),
-                              });
+    table.insert(table.end(),
+                 {
+                     entry<"domainBlockPeek", &virDomainBlockPeek>(),
+                     entry<"domainGetDiskErrors", &virDomainGetDiskErrors>(),
+                     entry<"domainBlockJobAbort", &virDomainBlockJobAbort>(),
+                     entry<"domainGetBlockJobInfo", &virDomainGetBlockJobInfo>(),
+                     entry<"domainBlockJobSetSpeed", &virDomainBlockJobSetSpeed>(),
+                     entry<"domainBlockPull", &virDomainBlockPull, none, &pullMachineDisk>(),
+                     entry<"domainBlockRebase", &virDomainBlockRebase, none, &rebaseMachineDisk>(),
+                     entry<"domainBlockCopy", &virDomainBlockCopy, none, &copyMachineDisk>(),
+                     entry<"domainBlockCommit", &virDomainBlockCommit, none, &commitMachineDisk>(),
+                     entry<"domainSetBlockIoTune", &virDomainSetBlockIoTune, none, &setMachineIoTune>(),
+                     entry<"domainGetBlockIoTune", &virDomainGetBlockIoTune, none, &getMachineIoTune>(),
+                     entry<"domainSetBlockThreshold", &virDomainSetBlockThreshold>(),
+                     entry<"domainFDAssociate", &virDomainFDAssociate>(),
+                     entry<"domainBackupBegin", &virDomainBackupBegin>(),
+                     entry<"domainBackupGetXMLDesc", &virDomainBackupGetXMLDesc>(),
+                 });
 }
 
 void addMachineSaving(std::vector<abi::SlotEntry>& table) {

@@ -81,7 +81,7 @@ void addDefinition(std::vector<abi::SlotEntry>& table) {
                      entry<"domainUndefineFlags", &virDomainUndefineFlags, &undefineFlags>(),
                      entry<"domainRename", &virDomainRename, &rename, &renameMachine>(),
                      entry<"domainGetAutostart", &virDomainGetAutostart, &getAutostart>(),
-                     entry<"domainSetAutostart", &virDomainSetAutostart, &setAutostart>(),
+                     entry<"domainSetAutostart", &virDomainSetAutostart, &setAutostart, &autostartMachine>(),
                      entry<"domainGetXMLDesc", &virDomainGetXMLDesc, &getXmlDesc, &getMachineXml>(),
                      entry<"domainSetMetadata", &virDomainSetMetadata, &setMetadata, &setMachineMetadata>(),
                      entry<"domainGetMetadata", &virDomainGetMetadata, &getMetadata, &getMachineMetadata>(),
@@ -90,19 +90,20 @@ void addDefinition(std::vector<abi::SlotEntry>& table) {
 }
 
 void addLifecycle(std::vector<abi::SlotEntry>& table) {
-    table.insert(table.end(),
-                 {
-                     entry<"domainCreate", &virDomainCreate, &create>(),
-                     entry<"domainCreateWithFlags", &virDomainCreateWithFlags, &createWithFlags>(),
-                     entry<"domainShutdown", &virDomainShutdown, &shutdown>(),
-                     entry<"domainShutdownFlags", &virDomainShutdownFlags, &shutdownFlags>(),
-                     entry<"domainReboot", &virDomainReboot, &reboot>(),
-                     entry<"domainReset", &virDomainReset, &reset>(),
-                     entry<"domainDestroy", &virDomainDestroy, &destroy>(),
-                     entry<"domainDestroyFlags", &virDomainDestroyFlags, &destroyFlags>(),
-                     entry<"domainSuspend", &virDomainSuspend, &suspend>(),
-                     entry<"domainResume", &virDomainResume, &resume>(),
-                 });
+    table.insert(
+        table.end(),
+        {
+            entry<"domainCreate", &virDomainCreate, &create, &startMachine>(),
+            entry<"domainCreateWithFlags", &virDomainCreateWithFlags, &createWithFlags, &startFlags>(),
+            entry<"domainShutdown", &virDomainShutdown, &shutdown>(),
+            entry<"domainShutdownFlags", &virDomainShutdownFlags, &shutdownFlags>(),
+            entry<"domainReboot", &virDomainReboot, &reboot>(),
+            entry<"domainReset", &virDomainReset, &reset>(),
+            entry<"domainDestroy", &virDomainDestroy, &destroy>(),
+            entry<"domainDestroyFlags", &virDomainDestroyFlags, &destroyFlags>(),
+            entry<"domainSuspend", &virDomainSuspend, &suspend>(),
+            entry<"domainResume", &virDomainResume, &resume>(),
+        });
 }
 
 void addState(std::vector<abi::SlotEntry>& table) {
@@ -154,14 +155,16 @@ void addGuest(std::vector<abi::SlotEntry>& table) {
 }
 
 void addBlocks(std::vector<abi::SlotEntry>& table) {
-    table.insert(table.end(),
-                 {
-                     entry<"domainBlockResize", &virDomainBlockResize, &blockResize>(),
-                     entry<"domainGetBlockInfo", &virDomainGetBlockInfo, &getBlockInfo>(),
-                     entryAs<"domainBlockStats", BlockStats, &blockStats>(),
-                     entry<"domainBlockStatsFlags", &virDomainBlockStatsFlags, &blockStatsFlags>(),
-                     entry<"domainFSTrim", &virDomainFSTrim, &fsTrim>(),
-                 });
+    table.insert(
+        table.end(),
+        {
+            entry<"domainBlockResize", &virDomainBlockResize, &blockResize, &resizeMachineDisk>(),
+            entry<"domainGetBlockInfo", &virDomainGetBlockInfo, &getBlockInfo, &getMachineBlockInfo>(),
+            entryAs<"domainBlockStats", BlockStats, &blockStats, &getMachineBlockStats>(),
+            entry<"domainBlockStatsFlags", &virDomainBlockStatsFlags, &blockStatsFlags,
+                  &getMachineBlockStatsFlags>(),
+            entry<"domainFSTrim", &virDomainFSTrim, &fsTrim>(),
+        });
 }
 
 } // namespace

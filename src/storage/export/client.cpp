@@ -42,7 +42,7 @@ Result<bool> readable(int fd, Clock::time_point deadline) {
 }
 
 /** Starts a vz-ploopd; what it says when it is ready: "ok ID". */
-Result<Packet> start(const AttachOptions& options, bool held) {
+Result<Packet> start(const AttachOptions& options, bool held, UniqueFd* tie) {
     VZ_TRY(auto descriptor, realPath(options.descriptor));
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -55,6 +55,10 @@ Result<Packet> start(const AttachOptions& options, bool held) {
                     options.readOnly ? "ro" : "rw",
                     nameOf(options.mechanism),
                     options.device};
+    if (options.mechanism == Mechanism::Nbd)
+        command.argv.push_back(cat("owner=", options.owner.user, ":", options.owner.group));
+    if (tie)
+        command.argv.push_back("tied");
     for (const auto& folder : options.cgroups)
         command.argv.push_back("cgroup=" + folder);
     if (held)
@@ -73,6 +77,8 @@ Result<Packet> start(const AttachOptions& options, bool held) {
                     " has ended without a word; the system log may say why");
     if ((*packet)->texts.size() != 2 || (*packet)->texts[0] != "ok")
         return errorFrom((*packet)->texts);
+    if (tie)
+        *tie = std::move(ours);
     return std::move(**packet);
 }
 
@@ -101,13 +107,13 @@ Result<std::string> realPath(const std::string& path) {
     return std::string(real);
 }
 
-Result<Attachment> attach(const AttachOptions& options) {
-    VZ_TRY(auto answer, start(options, false));
+Result<Attachment> attach(const AttachOptions& options, UniqueFd* tie) {
+    VZ_TRY(auto answer, start(options, false, tie));
     return byId(answer.texts[1]);
 }
 
 Result<Held> attachHeld(const AttachOptions& options) {
-    VZ_TRY(auto answer, start(options, true));
+    VZ_TRY(auto answer, start(options, true, nullptr));
     VZ_TRY(auto attachment, byId(answer.texts[1]));
     return Held{std::move(attachment), std::move(answer.fd)};
 }
@@ -118,12 +124,20 @@ bool alive(const Attachment& attachment) {
 
 Result<std::vector<Attachment>> list() {
     VZ_TRY(auto states, readStates());
-    std::erase_if(states, [](const Attachment& one) {
+    std::vector<std::string> sockets; // of the dead
+    std::erase_if(states, [&](const Attachment& one) {
         if (alive(one) || deviceOf(one))
             return false;
         removeState(one);
+        if (one.mechanism == Mechanism::Nbd)
+            sockets.push_back(one.device);
         return true;
     });
+    for (const auto& socket : sockets) {
+        // Another server may have come after it.
+        if (std::none_of(states.begin(), states.end(), [&](const auto& one) { return one.device == socket; }))
+            (void)file::remove(socket);
+    }
     return states;
 }
 

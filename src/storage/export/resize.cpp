@@ -65,10 +65,12 @@ public:
         AttachOptions options;
         options.descriptor = descriptor;
         options.mechanism = Mechanism::Fuse; // plain loop devices cannot be resized in use
-        VZ_TRY(auto attachment, attach(options));
-        return std::make_unique<OwnAttachment>(std::move(attachment));
+        UniqueFd tie;
+        VZ_TRY(auto attachment, attach(options, &tie));
+        return std::make_unique<OwnAttachment>(std::move(attachment), std::move(tie));
     }
-    explicit OwnAttachment(Attachment attachment) : attachment_(std::move(attachment)) {}
+    OwnAttachment(Attachment attachment, UniqueFd tie)
+        : attachment_(std::move(attachment)), tie_(std::move(tie)) {}
     OwnAttachment(const OwnAttachment&) = delete;
     OwnAttachment& operator=(const OwnAttachment&) = delete;
     ~OwnAttachment() {
@@ -83,6 +85,7 @@ public:
 
 private:
     Attachment attachment_;
+    UniqueFd tie_; ///< whatever becomes of us, it goes
     bool detached_ = false;
 };
 
@@ -111,6 +114,8 @@ std::optional<ResizeFailure> growAttached(const Attachment& attachment, uint64_t
     auto grown = call(attachment, {"resize", cat(bytes), "table"});
     if (!grown)
         return ResizeFailure{ResizeStep::Image, std::move(grown).takeError()};
+    if (attachment.mechanism == Mechanism::Nbd)
+        return {};
     auto points = mountPoints(attachment);
     if (!points)
         return ResizeFailure{ResizeStep::FileSystem, std::move(points).takeError()};
@@ -261,29 +266,49 @@ std::optional<ResizeFailure> shrinkDetached(const std::string& descriptor, uint6
     return in(ResizeStep::Image, cut(descriptor, bytes, before, wait));
 }
 
-// By ioctl(2), as the programs for it look for the folder among the mounts, where it may not be.
+} // namespace
 
-/** fs/xfs/libxfs/xfs_fs.h: struct xfs_fsop_geom_v1 and xfs_growfs_data. */
+Result<void> checkFileSystem(const std::string& device, bool always) {
+    std::vector<std::string> argv{"e2fsck", "-p", device};
+    if (always)
+        argv.insert(argv.begin() + 1, "-f");
+    VZ_TRY(auto finished, runTool(argv));
+    // 1: errors were found and put right.
+    if (finished.status > 1)
+        return toolError("e2fsck", finished);
+    return {};
+}
+
+namespace {
+
+Result<uint64_t> bytesOf(const std::string& device) {
+    VZ_TRY(auto block, file::open(device, O_RDONLY));
+    uint64_t bytes = 0;
+    if (::ioctl(block.get(), BLKGETSIZE64, &bytes) < 0)
+        return failErrno(errno, "cannot find the size of ", device);
+    return bytes;
+}
+
+// fs/xfs/libxfs/xfs_fs.h, which comes with xfsprogs: what is at the start of the first stays so.
 struct XfsGeometry {
-    uint32_t blockSize, rtExtent, agBlocks, agCount, logBlocks, sectorSize, inodeSize, inodePercent;
-    uint64_t dataBlocks, rtBlocks, rtExtents, logStart;
-    unsigned char uuid[16];
-    uint32_t stripeUnit, stripeWidth;
-    int32_t version;
-    uint32_t flags, logSectorSize, rtSectorSize, folderBlockSize;
+    uint32_t blockSize, unused[6], mostInodesPercent;
+    uint64_t dataBlocks, others[3];
+    unsigned char rest[48];
 };
 struct XfsGrowth {
     uint64_t blocks;
-    uint32_t inodePercent;
+    uint32_t mostInodesPercent;
 };
-constexpr unsigned long xfsGetGeometry = _IOR('X', 100, XfsGeometry), xfsGrow = _IOW('X', 110, XfsGrowth);
+constexpr unsigned long xfsGeometry = _IOR('X', 100, XfsGeometry), xfsGrow = _IOW('X', 110, XfsGrowth);
 
-Result<void> growXfs(int fd, const std::string& folder, uint64_t blocks) {
-    XfsGeometry now{};
-    if (::ioctl(fd, xfsGetGeometry, &now) < 0)
-        return failErrno(errno, "cannot ask the file system at ", folder);
-    XfsGrowth wanted{blocks, now.inodePercent};
-    if (blocks > now.dataBlocks && ::ioctl(fd, xfsGrow, &wanted) < 0)
+/** Not by xfs_growfs(8), which wants a mount that has a place. */
+Result<void> growXfs(int fd, const std::string& folder, const std::string& device) {
+    XfsGeometry geometry{};
+    if (::ioctl(fd, xfsGeometry, &geometry) < 0 || geometry.blockSize == 0)
+        return failErrno(errno, "cannot look at the file system at ", folder);
+    VZ_TRY(uint64_t bytes, bytesOf(device));
+    XfsGrowth growth{bytes / geometry.blockSize, geometry.mostInodesPercent};
+    if (growth.blocks > geometry.dataBlocks && ::ioctl(fd, xfsGrow, &growth) < 0)
         return failErrno(errno, "cannot grow the file system at ", folder);
     return {};
 }
@@ -298,17 +323,6 @@ Result<void> growBtrfs(int fd, const std::string& folder) {
 
 } // namespace
 
-Result<void> checkFileSystem(const std::string& device, bool always) {
-    std::vector<std::string> argv{"e2fsck", "-p", device};
-    if (always)
-        argv.insert(argv.begin() + 1, "-f");
-    VZ_TRY(auto finished, runTool(argv));
-    // 1: errors were found and put right.
-    if (finished.status > 1)
-        return toolError("e2fsck", finished);
-    return {};
-}
-
 Result<void> growFileSystem(const std::string& folder, const std::string& device) {
     VZ_TRY(auto fd, file::open(folder, O_RDONLY | O_DIRECTORY));
     struct statfs info;
@@ -316,15 +330,12 @@ Result<void> growFileSystem(const std::string& folder, const std::string& device
         return failErrno(errno, "cannot look at ", folder);
     if (info.f_type == btrfsMagic)
         return growBtrfs(fd.get(), folder);
-    if (info.f_type != xfsMagic && info.f_type != extMagic)
-        return {};
-    VZ_TRY(auto block, file::open(device, O_RDONLY));
-    uint64_t bytes = 0;
-    if (::ioctl(block.get(), BLKGETSIZE64, &bytes) < 0)
-        return failErrno(errno, "cannot find the size of ", device);
-    uint64_t blocks = bytes / static_cast<uint64_t>(info.f_bsize);
     if (info.f_type == xfsMagic)
-        return growXfs(fd.get(), folder, blocks);
+        return growXfs(fd.get(), folder, device);
+    if (info.f_type != extMagic)
+        return {};
+    VZ_TRY(uint64_t bytes, bytesOf(device));
+    uint64_t blocks = bytes / static_cast<uint64_t>(info.f_bsize);
     if (::ioctl(fd.get(), ext4ResizeFs, &blocks) < 0)
         return failErrno(errno, "cannot grow the file system at ", folder);
     return {};

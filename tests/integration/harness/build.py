@@ -65,7 +65,7 @@ def ploop():
     try:
         return _one("src/**/ploop")
     except NotBuilt:
-        return shutil.which("ploop") or "ploop"
+        return shutil.which("ploop") or "/usr/sbin/ploop"
 
 
 def ploopd():
