@@ -67,7 +67,8 @@ public:
         VZ_TRY(file_, FuseFile::create(image_, {options.readOnly, engine}));
         VZ_TRY(auto fd, file_->open());
         VZ_TRY(device_, LoopDevice::attach(fd.get(), options, held_));
-        return {};
+        // Linux 6.1 takes the size that the file had before it was asked for its attributes: 0.
+        return resized();
     }
 
     Mechanism mechanism() const override { return Mechanism::Fuse; }
