@@ -287,11 +287,16 @@ def test_reading_only(make_vm, images):
     closed(images)
 
 
-@pytest.mark.host
+@pytest.mark.host_only
 def test_qemu_as_the_host_runs_it_opens_the_image(make_vm, images, daemon):
     """Elsewhere in the tests QEMU is root and has no profile; a host gives it a user of its own and AppArmor's."""
     vm = make_vm(devices=disk(image(images))).define()
     vm.virsh("start", "--paused")
+    with open(f"/run/libvirt/qemu/{vm.name}.pid", encoding="utf-8") as file:
+        pid = int(file.read())
+    assert os.stat(f"/proc/{pid}").st_uid != 0
+    with open(f"/proc/{pid}/attr/current", encoding="utf-8") as file:
+        assert file.read().strip() == f"libvirt-{vm.uuid} (enforce)"
     assert "in use" in images.ploop("umount", os.path.join(images.folder, "disk"), status=46)
     other = image(images, "other")
     vm.virsh("attach-disk", other, "vdb", "--targetbus", "virtio", "--driver", "qemu", "--subdriver", "ploop", "--live")

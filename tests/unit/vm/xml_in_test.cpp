@@ -406,3 +406,11 @@ TEST_CASE("the kind of guest is read from any document") {
          {"", "x", "<domain>", "<domain/>", "<domain><os/></domain>", "<a><b><os/></b></a>"})
         CHECK(vm::osType(none).empty());
 }
+
+TEST_CASE("events name a disk that is a ploop image as the client does") {
+    CHECK(std::string_view(abi::outerDiskName("vz-ploop:file:ploop:/a:b")) == "/a:b");
+    CHECK(std::string_view(abi::outerDiskName("vz-ploop:volume:-:pool/volume")) == "pool/volume");
+    for (const char* other : {"", "/a", "vz-ploop:", "vz-ploop:file", "x vz-ploop:file:ploop:/a"})
+        CHECK(abi::outerDiskName(other) == other);
+    CHECK(abi::outerDiskName(nullptr) == nullptr);
+}
