@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "base/unique_fd.hpp"
 #include "storage/export/registry.hpp"
 
 /** File systems on attached images. */
@@ -8,6 +9,9 @@ namespace vz::exports {
 
 /** Where the image is mounted in this process's mount namespace; the newest mount first. */
 Result<std::vector<std::string>> mountPoints(const Attachment& attachment);
+/** Something in the file system on the image, as the process @p pid has it mounted; an empty descriptor if it
+ * does not. */
+Result<UniqueFd> mountedFolder(const Attachment& attachment, pid_t pid);
 /** The attached image that is mounted at @p folder, if there is one. */
 Result<std::optional<Attachment>> mountedAt(const std::string& folder);
 

@@ -6,6 +6,7 @@
 #include "storage/ploop/volume.hpp"
 
 #include <condition_variable>
+#include <functional>
 #include <list>
 #include <mutex>
 #include <thread>
@@ -42,7 +43,11 @@ private:
     Result<void> makePartition();
     void acceptAll();
     void converse(UniqueFd socket);
+    void workAlone(int socket);
+    bool answer(int socket, const std::function<Result<Texts>()>& body);
     Result<Texts> serve(int socket, const Packet& request);
+    Result<Texts> work(int socket, const Packet& request);
+    Result<void> requireAttached(std::unique_lock<std::mutex>& working);
     Result<void> requireLive() const;
     Result<Texts> snapshot(const Packet& request);
     Result<Texts> resize(const Texts& arguments);
