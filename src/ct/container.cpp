@@ -101,6 +101,9 @@ public:
     Result<void> detachMount(const std::string& target) override {
         return plain("detach-mount", Record().add("target", std::string_view(target)));
     }
+    Result<UniqueFd> openMount(const std::string& target) override {
+        return oneFd(request("open-mount", Record().add("target", std::string_view(target))));
+    }
     Result<void> attachDevice(const DeviceNode& device) override {
         return plain("attach-device", Record().add("device", std::string_view(encode(device))));
     }

@@ -107,6 +107,8 @@ public:
      *  something inside uses it, DeviceMissing if nothing was mounted there by us. */
     virtual Result<void> attachMount(const Mount& mount) = 0;
     virtual Result<void> detachMount(const std::string& target) = 0;
+    /** What is mounted at @p target ("/": the root), opened: for ioctl(2) on its file system. */
+    virtual Result<UniqueFd> openMount(const std::string& target) = 0;
     virtual Result<void> attachDevice(const DeviceNode& device) = 0;
     virtual Result<void> detachDevice(const std::string& path) = 0;
 

@@ -143,6 +143,15 @@ Result<void> checkBlock(const std::string& path, std::string_view element) {
     return {};
 }
 
+/** What is in it is looked at when it is attached. */
+Result<void> checkImage(const Filesystem& filesystem) {
+    auto info = statSource(filesystem.source, "the image");
+    if (!info)
+        return unsupported("the <filesystem> source ", filesystem.source, " for ", filesystem.target,
+                           " cannot be used: ", info.error().message());
+    return {};
+}
+
 Result<void> checkFilesystem(const Filesystem& filesystem, bool isRoot, const Paths& paths) {
     switch (filesystem.type) {
     case Filesystem::Type::Mount:
@@ -155,8 +164,7 @@ Result<void> checkFilesystem(const Filesystem& filesystem, bool isRoot, const Pa
             return unsupported("<filesystem type='ram'> cannot be the root: it would be empty");
         return {};
     case Filesystem::Type::File:
-        return unsupported("<filesystem type='file'> (", filesystem.source,
-                           ") cannot be started yet: use type mount, bind or block");
+        return checkImage(filesystem);
     case Filesystem::Type::Template:
         return unsupported("<filesystem type='template'> (", filesystem.source,
                            ") cannot be started yet: use type mount, bind or block");

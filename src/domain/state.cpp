@@ -37,6 +37,28 @@ Result<std::vector<ct::IdRange>> readRanges(xmlNode* root, const char* name) {
     return ranges;
 }
 
+/** The texts of a disk by the names of their attributes. */
+constexpr std::pair<const char*, std::string UsedDisk::*> diskTexts[] = {
+    {"name", &UsedDisk::name},     {"path", &UsedDisk::path},           {"image", &UsedDisk::image},
+    {"device", &UsedDisk::device}, {"partition", &UsedDisk::partition}, {"place", &UsedDisk::place}};
+
+void addDisk(xmlNode* root, const UsedDisk& disk) {
+    auto* element = xml::addChild(root, "disk");
+    for (auto [name, text] : diskTexts)
+        xml::setAttribute(element, name, disk.*text);
+    xml::setAttribute(element, "mounted", yesNo(disk.mounted));
+    xml::setAttribute(element, "readonly", yesNo(disk.readOnly));
+}
+
+UsedDisk readDisk(xmlNode* element) {
+    UsedDisk disk;
+    for (auto [name, text] : diskTexts)
+        disk.*text = xml::attribute(element, name);
+    disk.mounted = xml::attribute(element, "mounted") == "yes";
+    disk.readOnly = xml::attribute(element, "readonly") == "yes";
+    return disk;
+}
+
 } // namespace
 
 Result<void> saveState(const std::string& runDir, const RuntimeState& state) {
@@ -53,6 +75,8 @@ Result<void> saveState(const std::string& runDir, const RuntimeState& state) {
     addRanges(root, "gid", state.gidMap);
     for (const auto& name : state.hostInterfaces)
         xml::setAttribute(xml::addChild(root, "interface"), "name", name);
+    for (const auto& disk : state.disks)
+        addDisk(root, disk);
     xml::setText(xml::addChild(root, "cgroup"), state.cgroup);
     // As text: it is kept byte for byte, whatever is in it.
     xml::setText(xml::addChild(root, "domain"), state.liveXml);
@@ -81,6 +105,8 @@ Result<RuntimeState> loadState(const std::string& runDir) {
     VZ_TRY(state.gidMap, readRanges(root, "gid"));
     for (auto* interface : xml::children(root, "interface"))
         state.hostInterfaces.push_back(xml::attribute(interface, "name"));
+    for (auto* disk : xml::children(root, "disk"))
+        state.disks.push_back(readDisk(disk));
     state.cgroup = xml::text(xml::child(root, "cgroup"));
     state.liveXml = xml::text(xml::child(root, "domain"));
     return state;

@@ -41,6 +41,18 @@ private:
     std::string dir_;
 };
 
+/** An image or block device of the host that a running container uses. */
+struct UsedDisk {
+    std::string name;      ///< in the XML: target folder of a <filesystem>, target device of a <disk>
+    std::string path;      ///< of the image or device
+    std::string image;     ///< id of its attachment (exports::Attachment); empty for a device of the host
+    std::string device;    ///< block device on the host
+    std::string partition; ///< what has the file system; empty if none was found
+    std::string place;     ///< inside: where it is mounted, or its device node
+    bool mounted = false;
+    bool readOnly = false;
+};
+
 /** Runtime state of one running domain, RUN/UUID/state.xml: survives the daemon. */
 struct RuntimeState {
     std::string liveXml; ///< with extension and live parts
@@ -53,6 +65,7 @@ struct RuntimeState {
     unsigned boots = 1;
     std::vector<ct::IdRange> uidMap, gidMap; ///< the id ranges in force
     std::vector<std::string> hostInterfaces; ///< host ends to remove if they are left over
+    std::vector<UsedDisk> disks;
 };
 Result<void> saveState(const std::string& runDir, const RuntimeState& state);
 Result<RuntimeState> loadState(const std::string& runDir);

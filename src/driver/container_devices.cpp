@@ -28,7 +28,7 @@ Result<void> ContainerDomain::attachDevice(const domain::Config& changed,
     const auto& definition = changed.definition();
     switch (device.kind) {
     case DeviceKind::Filesystem: {
-        VZ_TRY(auto mount, mountOf(definition.filesystems.at(device.index), facts.uidMap));
+        VZ_TRY(auto mount, mountOf(definition.filesystems.at(device.index), facts.uidMap, {}));
         return container->attachMount(mount);
     }
     case DeviceKind::HostDevice: {

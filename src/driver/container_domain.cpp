@@ -100,6 +100,7 @@ domain::RuntimeState ContainerDomain::runtimeState() const {
     state.uidMap = live_->facts.uidMap;
     state.gidMap = live_->facts.gidMap;
     state.hostInterfaces = live_->facts.interfaceNames;
+    state.disks = live_->disks;
     state.autodestroy = live_->autodestroyOwner != nullptr;
     return state;
 }

@@ -118,6 +118,7 @@ private:
         domain::Config::LiveFacts facts;
         std::shared_ptr<ct::Container> container;
         std::shared_ptr<ct::Cgroup> cgroup;
+        std::vector<domain::UsedDisk> disks;
         virConnectPtr autodestroyOwner = nullptr;
         bool destroying = false;
         bool forSnapshot = false; ///< its end is part of a snapshot or revert

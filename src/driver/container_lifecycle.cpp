@@ -6,6 +6,7 @@
 #include "ct/guest_facts.hpp"
 #include "ct/network.hpp"
 #include "driver/container_domain.hpp"
+#include "driver/container_storage.hpp"
 #include "driver/driver.hpp"
 #include "driver/launch.hpp"
 
@@ -84,7 +85,7 @@ Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mo
     // A revert that was cut off may have changed some of its images only.
     VZ_CHECK(settleSnapshots());
     unsigned run = beginRun();
-    Live live{std::move(from), {}, nullptr, nullptr, mode.autodestroyOwner};
+    Live live{std::move(from), {}, nullptr, nullptr, {}, mode.autodestroyOwner};
     auto launched = launch(run, mode, live);
     if (launched) {
         becomeActive(std::move(live), mode.paused,
@@ -117,20 +118,24 @@ Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mo
 Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& live) {
     const auto definition = live.config.definition();
     VZ_CHECK(domain::checkStartable(definition, driver_.paths()));
+    DiskLeases leases;
     Rollback undo;
     VZ_CHECK(file::removeTree(runDir()));
     VZ_CHECK(file::makeDirs(runDir(), 0700));
     undo.add([dir = runDir()] { warn(file::removeTree(dir), "cannot remove the run folder"); });
-    VZ_TRY(auto spec, launchSpec(driver_, definition, runDir()));
-    VZ_TRY(auto limits, startLimits(definition));
-    live.facts.uidMap = spec.uids;
-    live.facts.gidMap = spec.gids;
     undo.add([&live] {
         if (live.cgroup)
             warn(live.cgroup->remove(), "cannot remove the cgroups");
         for (const auto& name : live.facts.interfaceNames)
             warn(ct::removeInterface(name), "cannot remove a network interface");
     });
+    // Their processes end before the groups that they are in are removed.
+    undo.add([&leases] { leases.giveBack(); });
+    VZ_CHECK(leases.take(definition));
+    VZ_TRY(auto spec, launchSpec(driver_, definition, runDir(), leases.disks()));
+    VZ_TRY(auto limits, startLimits(definition));
+    live.facts.uidMap = spec.uids;
+    live.facts.gidMap = spec.gids;
 
     ct::Container::StartOptions options;
     options.supervisorPath = driver_.settings().supervisor;
@@ -143,12 +148,14 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
         if (!prepared.uids.empty())
             VZ_CHECK(live.cgroup->delegate(prepared.uids.front().host, prepared.gids.front().host));
         VZ_CHECK(live.cgroup->apply(limits));
+        VZ_CHECK(leases.moveTo(*live.cgroup));
         // If the daemon dies in the midst of this, the next one knows what to remove.
         domain::RuntimeState begun;
         VZ_TRY(begun.liveXml, live.config.toXml(driver_.parser(), VIR_DOMAIN_XML_SECURE));
         begun.cgroup = live.cgroup->save();
         begun.persistent = persistent();
         begun.starting = true;
+        begun.disks = leases.disks();
         VZ_CHECK(domain::saveState(runDir(), begun));
         prepared.supervisorCgroups = live.cgroup->supervisorDirs();
         prepared.payloadCgroups = live.cgroup->payloadDirs();
@@ -174,6 +181,7 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
         warn(live.container->kill(killLimit), "cannot kill the container");
     });
 
+    live.disks = leases.disks();
     live.facts.id = live.container->init();
     for (size_t i = 0; i < std::max<size_t>(definition.consoles.size(), 1); ++i)
         live.facts.consolePaths.push_back(live.container->consolePath(i));
@@ -205,7 +213,7 @@ Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
         starting_ = false;
         return std::move(container).takeError();
     }
-    Live live{std::move(config), {}, *std::move(container), std::move(cgroup)};
+    Live live{std::move(config), {}, *std::move(container), std::move(cgroup), state.disks};
     live.facts.id = live.container->init();
     const auto& definition = live.config.definition();
     for (size_t i = 0; i < definition.consoles.size(); ++i)
@@ -274,6 +282,7 @@ void ContainerDomain::onStopped(unsigned run, ct::StopReason reason) {
 void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
     std::shared_ptr<ct::Cgroup> cgroup;
     std::vector<std::string> interfaces;
+    std::vector<domain::UsedDisk> disks;
     bool forSnapshot;
     {
         std::lock_guard lock(lock_);
@@ -283,9 +292,12 @@ void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
         forSnapshot = live_->forSnapshot;
         cgroup = live_->cgroup;
         interfaces = live_->facts.interfaceNames;
+        disks = live_->disks;
         if (live_->destroying)
             reason = ct::StopReason::Destroyed;
     }
+    // Whoever starts it again, or does something with an image of it, finds it closed.
+    warn(awaitClosed(disks), "an image of a stopped container stays open");
     warn(cgroup->remove(), "cannot remove the cgroups of a stopped container");
     for (const auto& name : interfaces)
         warn(ct::removeInterface(name), "cannot remove a network interface");

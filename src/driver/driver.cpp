@@ -7,6 +7,7 @@
 #include "ct/guest_facts.hpp"
 #include "ct/network.hpp"
 #include "driver/container_domain.hpp"
+#include "driver/container_storage.hpp"
 #include "vm/ids.hpp"
 
 namespace vz::driver {
@@ -113,6 +114,8 @@ void Driver::adopt(const std::string& uuid) {
         log::info("container ", uuid, " does not run any more: ", adopted.error().message());
         if (domain && !domain->persistent())
             registry_.remove(domain);
+        if (auto closed = awaitClosed(state->disks); !closed)
+            log::warning("an image of ", uuid, " is still open: ", closed.error().message());
         if (auto removed = ct::Cgroup::removeLeftovers(cgroupHost_, state->cgroup); !removed)
             log::warning("cgroups of ", uuid, " are left over: ", removed.error().message());
         for (const auto& interface : state->hostInterfaces)

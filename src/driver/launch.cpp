@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "ct/id_ranges.hpp"
 #include "ct/policy.hpp"
+#include "driver/container_storage.hpp"
 
 #include <cerrno>
 #include <cstdlib>
@@ -119,9 +120,10 @@ Result<void> mapIds(Driver& driver, const domain::Definition& definition, ct::La
     return {};
 }
 
-Result<void> setFilesystems(const domain::Definition& definition, ct::LaunchSpec& spec) {
+Result<void> setFilesystems(const domain::Definition& definition, const std::vector<domain::UsedDisk>& disks,
+                            ct::LaunchSpec& spec) {
     for (const auto& filesystem : definition.filesystems) {
-        VZ_TRY(auto mount, mountOf(filesystem, spec.uids));
+        VZ_TRY(auto mount, mountOf(filesystem, spec.uids, disks));
         if (filesystem.target == "/")
             spec.root = std::move(mount);
         else
@@ -165,7 +167,8 @@ void setConsoles(const domain::Definition& definition, ct::LaunchSpec& spec) {
 
 } // namespace
 
-Result<ct::Mount> mountOf(const domain::Filesystem& filesystem, const std::vector<ct::IdRange>& uids) {
+Result<ct::Mount> mountOf(const domain::Filesystem& filesystem, const std::vector<ct::IdRange>& uids,
+                          const std::vector<domain::UsedDisk>& disks) {
     using Type = domain::Filesystem::Type;
     ct::Mount mount;
     mount.source = filesystem.source;
@@ -183,9 +186,15 @@ Result<ct::Mount> mountOf(const domain::Filesystem& filesystem, const std::vecto
         mount.size = filesystem.ramBytes;
         return mount;
     case Type::Block:
+    case Type::File: {
+        const auto* disk = diskNamed(disks, filesystem.target);
+        if (!disk)
+            return fail(ErrorCode::InternalError, "no device was made for ", filesystem.source);
         mount.kind = ct::Mount::Kind::Block;
+        mount.source = disk->partition;
         mount.idMapped = !uids.empty();
         return mount;
+    }
     default:
         return fail(
             ErrorCode::ConfigUnsupported, "<filesystem> '", filesystem.target,
@@ -224,7 +233,7 @@ ct::NetInterface netInterfaceOf(const domain::Interface& interface) {
 }
 
 Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& definition,
-                                  const std::string& runDir) {
+                                  const std::string& runDir, const std::vector<domain::UsedDisk>& disks) {
     ct::LaunchSpec spec;
     spec.name = definition.name;
     spec.uuid = definition.uuid;
@@ -248,7 +257,7 @@ Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& defi
     if (!definition.initGroup.empty()) {
         VZ_TRY(spec.initGid, idInside(definition.initGroup, *root, "/etc/group", "initgroup"));
     }
-    VZ_CHECK(setFilesystems(definition, spec));
+    VZ_CHECK(setFilesystems(definition, disks, spec));
     VZ_CHECK(setDevices(definition, spec));
     VZ_CHECK(setSecurity(definition, spec));
     setConsoles(definition, spec);

@@ -10,13 +10,15 @@ namespace vz::driver {
 
 /** The launch description of a container, from its definition; cgroup folders are filled in later. */
 Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& definition,
-                                  const std::string& runDir);
+                                  const std::string& runDir, const std::vector<domain::UsedDisk>& disks);
 
 /** Limits and device rules that its cgroups start with. */
 Result<ct::CgroupLimits> startLimits(const domain::Definition& definition);
 
-/** One <filesystem> as a mount; decides whether owners are mapped (@p uids empty: never). */
-Result<ct::Mount> mountOf(const domain::Filesystem& filesystem, const std::vector<ct::IdRange>& uids);
+/** One <filesystem> as a mount; decides whether owners are mapped (@p uids empty: never). @p disks has those
+ * that are on images. */
+Result<ct::Mount> mountOf(const domain::Filesystem& filesystem, const std::vector<ct::IdRange>& uids,
+                          const std::vector<domain::UsedDisk>& disks);
 
 /** The node and the rule for a host device. */
 struct DeviceGrant {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "driver/snapshot_plan.hpp"
 
-#include "storage/export/client.hpp"
-#include "storage/ploop/descriptor.hpp"
+#include "storage/ploop/locate.hpp"
 
 #include <algorithm>
 
@@ -25,24 +24,21 @@ std::vector<Candidate> candidatesOf(const domain::Definition& definition) {
     using Type = domain::Filesystem::Type;
     std::vector<Candidate> found;
     for (const auto& one : definition.filesystems) {
-        bool image = one.type == Type::File;
-        found.push_back({one.target, one.alias, image ? one.source : std::string(), !one.readOnly,
-                         one.target == "/" || image});
+        bool onDisk = one.type == Type::File || one.type == Type::Block;
+        found.push_back({one.target, one.alias, onDisk ? one.source : std::string(), !one.readOnly,
+                         one.target == "/" || onDisk});
     }
     return found;
 }
 
-/** The image's descriptor by its real path; empty if it is no image. */
+/** The image's descriptor; empty if it is no image. */
 Result<std::string> imageOf(const Candidate& candidate) {
     if (candidate.source.empty())
         return std::string();
-    auto path = ploop::descriptorPath(ploop::hostFiles(), candidate.source);
-    if (!ploop::hostFiles().exists(path))
-        return fail(ErrorCode::ConfigUnsupported, "the image of '", candidate.name, "', ", candidate.source,
-                    ", is not there");
-    if (!path.ends_with("/DiskDescriptor.xml"))
-        return std::string();
-    return exports::realPath(path);
+    auto found = ploop::locate(ploop::hostFiles(), candidate.source);
+    if (!found)
+        return std::move(found).takeError().within(cat("cannot look at the image of '", candidate.name, "'"));
+    return found->kind == ploop::Located::Kind::Image ? found->path : std::string();
 }
 
 Result<SnapshotDisk> planOne(const Candidate& candidate, SnapshotMode wanted) {

@@ -48,6 +48,7 @@ Result<ct::Message> Supervisor::handle(const ct::Message& request) {
         {"detach-mount", &Supervisor::detachMount},
         {"attach-device", &Supervisor::attachDevice},
         {"detach-device", &Supervisor::detachDevice},
+        {"open-mount", &Supervisor::openMount},
         {"net-namespace", &Supervisor::netNamespace},
         {"namespaces", &Supervisor::namespaces},
     };
@@ -139,6 +140,13 @@ Result<ct::Message> Supervisor::detachMount(const ct::Record& body) {
     if (found != spec_.mounts.rend())
         spec_.mounts.erase(std::next(found).base());
     return ok();
+}
+
+Result<ct::Message> Supervisor::openMount(const ct::Record& body) {
+    ct::Message reply = ok();
+    VZ_TRY(auto opened, root_.open(std::string(body.text("target"))));
+    reply.fds.push_back(std::move(opened));
+    return reply;
 }
 
 Result<ct::Message> Supervisor::attachDevice(const ct::Record& body) {

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 namespace vz::supervisor {
 
@@ -36,6 +37,21 @@ Result<UniqueFd> blockMount(const ct::Mount& mount) {
             last = std::move(made).takeError();
     }
     return std::move(last).within(cat("cannot mount '", mount.source, "'"));
+}
+
+/** " (vfat)": of a mount that is in no table of mounts, by the numbers that are not in all headers. */
+std::string typeOf(int tree) {
+    struct statfs info {};
+    if (::fstatfs(tree, &info) < 0)
+        return {};
+    constexpr std::pair<uint32_t, const char*> known[] = {
+        {0x73717368, "squashfs"}, {0x4d44, "vfat"},        {0x9660, "iso9660"},   {0x2011BAB0, "exfat"},
+        {0xF2F52010, "f2fs"},     {0x794c7630, "overlay"}, {0x01021994, "tmpfs"}, {0x6969, "nfs"},
+        {0x65735546, "fuse"},     {0x01021997, "9p"},      {0xEF53, "ext4"}};
+    for (auto [number, name] : known)
+        if (static_cast<uint32_t>(info.f_type) == number)
+            return cat(" (", name, ")");
+    return {};
 }
 
 Result<UniqueFd> tmpfsMount(const ct::LaunchSpec& spec, const ct::Mount& mount) {
@@ -69,22 +85,33 @@ Result<UniqueFd> RootTree::build(const ct::LaunchSpec& spec, const ct::Mount& mo
                                                        : blockMount(mount);
     if (!tree)
         return tree;
-    if (mount.idMapped && userNs_ >= 0) {
-        mount_attr change{};
-        change.attr_set = MOUNT_ATTR_IDMAP;
-        change.userns_fd = static_cast<uint64_t>(userNs_);
-        auto mapped = changeMount(tree->get(), change, true, cat("map the owners of '", mount.source, "'"));
-        if (!mapped)
-            return fail(ErrorCode::ConfigUnsupported, mapped.error().message(),
-                        "; its file system (or one mounted below it) cannot be id-mapped: use another one, "
-                        "or files that belong to the container's id range");
-    }
+    if (mount.idMapped && userNs_ >= 0)
+        VZ_CHECK(mapOwners(spec, mount, tree->get()));
     if (mount.readOnly) {
         mount_attr change{};
         change.attr_set = MOUNT_ATTR_RDONLY;
         VZ_CHECK(changeMount(tree->get(), change, true, cat("make '", mount.source, "' read-only")));
     }
     return tree;
+}
+
+Result<void> RootTree::mapOwners(const ct::LaunchSpec& spec, const ct::Mount& mount, int tree) const {
+    // What is on a device is known only now: it may have been made for this range.
+    if (mount.kind == ct::Mount::Kind::Block) {
+        VZ_TRY(auto what, identify(tree, ""));
+        for (const auto& range : spec.uids)
+            if (what.uid >= range.host && what.uid - range.host < range.count)
+                return {};
+    }
+    mount_attr change{};
+    change.attr_set = MOUNT_ATTR_IDMAP;
+    change.userns_fd = static_cast<uint64_t>(userNs_);
+    auto mapped = changeMount(tree, change, true, cat("map the owners of '", mount.source, "'"));
+    if (mapped)
+        return {};
+    return fail(ErrorCode::ConfigUnsupported, mapped.error().message(), "; its file system", typeOf(tree),
+                " (or one mounted below it) cannot be id-mapped: use another one, or files that "
+                "belong to the container's id range");
 }
 
 Result<void> RootTree::create(const ct::LaunchSpec& spec, int userNs, const std::string& place) {
@@ -136,7 +163,11 @@ Result<RootTree::Placed> RootTree::placeTree(const ct::LaunchSpec& spec, const c
     share.propagation = MS_SHARED;
     VZ_CHECK(changeMount(tree, share, true, "share a mount with the container"));
     VZ_TRY(auto now, identify(tree, ""));
-    return Placed{mount.target, path.substr(place_.size()), now.mountId, now.device, now.inode, false};
+    Placed placed{mount.target, path.substr(place_.size()), now.mountId, now.device, now.inode, false, {}};
+    if (mount.kind == ct::Mount::Kind::Block) {
+        VZ_TRY(placed.holder, file::open(mount.source, O_RDONLY));
+    }
+    return placed;
 }
 
 Result<void> RootTree::mountAll(const ct::LaunchSpec& spec) {
@@ -145,6 +176,7 @@ Result<void> RootTree::mountAll(const ct::LaunchSpec& spec) {
         VZ_TRY(auto placed, placeTree(spec, mount, tree.get()));
         placed_.push_back(std::move(placed));
     }
+    held_.clear();
     mounted_ = true;
     return {};
 }
@@ -186,10 +218,26 @@ Result<void> RootTree::unmount(const Placed& placed) {
     return unmountInRoot(fd(), placed.path, 0);
 }
 
+Result<UniqueFd> RootTree::open(const std::string& target) const {
+    if (target == "/")
+        return file::open(cat("/proc/self/fd/", fd()), O_RDONLY | O_DIRECTORY);
+    auto found = std::find_if(placed_.rbegin(), placed_.rend(),
+                              [&](const Placed& placed) { return placed.target == target; });
+    if (found == placed_.rend() || found->inContainer)
+        return fail(ErrorCode::DeviceMissing, "nothing is mounted on '", target, "' of the container");
+    VZ_TRY(auto opened, openInRoot(fd(), found->path, O_RDONLY | O_NONBLOCK));
+    VZ_TRY(auto now, identify(opened.get(), ""));
+    if (now.mountId != found->mountId)
+        return fail(ErrorCode::OperationFailed, "'", target, "' is covered by another mount");
+    return opened;
+}
+
 void RootTree::unmountAll() {
+    // A device that goes with its last user is to be there for the next boot.
     while (!placed_.empty()) {
         if (!placed_.back().inContainer)
             (void)unmountInRoot(fd(), placed_.back().path, MNT_DETACH);
+        held_.push_back(std::move(placed_.back().holder));
         placed_.pop_back();
     }
     mounted_ = false;

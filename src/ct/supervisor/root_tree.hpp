@@ -31,6 +31,9 @@ public:
     Result<void> attach(const ct::LaunchSpec& spec, const ct::Mount& mount, pid_t init, int initPidFd);
     Result<void> detach(const std::string& target, pid_t init, int initPidFd);
 
+    /** The mount at @p target ("/": the root), opened for ioctl(2) on its file system. */
+    Result<UniqueFd> open(const std::string& target) const;
+
     int fd() const { return root_.get(); }
     const std::string& place() const { return place_; }
     /** The description's mounts are in place. */
@@ -45,9 +48,11 @@ private:
         uint64_t mountId = 0;
         uint64_t device = 0, inode = 0; ///< of what is mounted
         bool inContainer = false;       ///< mounted from inside its mount namespace
+        UniqueFd holder;                ///< of a block device that is to stay while nothing is mounted
     };
 
     Result<UniqueFd> build(const ct::LaunchSpec& spec, const ct::Mount& mount) const;
+    Result<void> mapOwners(const ct::LaunchSpec& spec, const ct::Mount& mount, int tree) const;
     Result<Placed> placeTree(const ct::LaunchSpec& spec, const ct::Mount& mount, int tree);
     Result<void> unmount(const Placed& placed);
 
@@ -55,6 +60,7 @@ private:
     std::string place_;
     int userNs_ = -1;
     std::vector<Placed> placed_;
+    std::vector<UniqueFd> held_; ///< devices between unmountAll() and mountAll()
     bool mounted_ = false;
 };
 

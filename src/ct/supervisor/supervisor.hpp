@@ -82,6 +82,7 @@ private:
     Result<ct::Message> actions(const ct::Record& body);
     Result<ct::Message> attachMount(const ct::Record& body);
     Result<ct::Message> detachMount(const ct::Record& body);
+    Result<ct::Message> openMount(const ct::Record& body);
     Result<ct::Message> attachDevice(const ct::Record& body);
     Result<ct::Message> detachDevice(const ct::Record& body);
     Result<ct::Message> netNamespace(const ct::Record& body);

@@ -175,7 +175,7 @@ Result<FileIdentity> identify(int dir, const std::string& path) {
     if (::statx(dir, path.c_str(), flags, STATX_BASIC_STATS | STATX_MNT_ID, &info) < 0)
         return failErrno(errno, "cannot look at '", path, "'");
     return FileIdentity{::makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino, info.stx_mnt_id,
-                        info.stx_mode};
+                        info.stx_mode, info.stx_uid};
 }
 
 Result<UniqueFd> openPidFd(pid_t pid) {

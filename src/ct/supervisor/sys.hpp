@@ -59,7 +59,7 @@ Result<void> placeMount(int mount, const std::string& path);
 
 struct FileIdentity {
     uint64_t device = 0, inode = 0, mountId = 0;
-    uint32_t mode = 0;
+    uint32_t mode = 0, uid = 0;
 };
 /** Identity of @p path relative to @p dir (of @p dir itself if empty); a link itself, not its target. */
 Result<FileIdentity> identify(int dir, const std::string& path);

@@ -4,14 +4,19 @@
 #include "base/file.hpp"
 #include "base/process.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
+#include <poll.h>
 #include <sys/socket.h>
+#include <thread>
 
 namespace vz::exports {
 
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 constexpr int channelFd = 3; ///< of vz-ploopd, for the answer to its start
 
@@ -24,25 +29,20 @@ std::optional<LoopDevice> deviceOf(const Attachment& attachment) {
     return LoopDevice::find(attachment.device, attachment.sequence);
 }
 
-Result<Attachment> byId(const std::string& id) {
-    VZ_TRY(auto states, readStates());
-    for (auto& one : states) {
-        if (one.id == id)
-            return std::move(one);
+Result<bool> readable(int fd, Clock::time_point deadline) {
+    for (;;) {
+        auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+        pollfd poll{fd, POLLIN, 0};
+        int got = ::poll(&poll, 1, static_cast<int>(std::clamp<int64_t>(left, 0, 1 << 30)));
+        if (got >= 0)
+            return got > 0;
+        if (errno != EINTR)
+            return failErrno(errno, "cannot wait for vz-ploopd");
     }
-    return fail(ErrorCode::OperationFailed, "the device went away at once");
 }
 
-} // namespace
-
-Result<std::string> realPath(const std::string& path) {
-    char real[PATH_MAX];
-    if (!::realpath(path.c_str(), real))
-        return failErrno(errno, "cannot find ", path);
-    return std::string(real);
-}
-
-Result<Attachment> attach(const AttachOptions& options) {
+/** Starts a vz-ploopd; what it says when it is ready: "ok ID". */
+Result<Packet> start(const AttachOptions& options, bool held) {
     VZ_TRY(auto descriptor, realPath(options.descriptor));
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -55,6 +55,10 @@ Result<Attachment> attach(const AttachOptions& options) {
                     options.readOnly ? "ro" : "rw",
                     nameOf(options.mechanism),
                     options.device};
+    for (const auto& folder : options.cgroups)
+        command.argv.push_back("cgroup=" + folder);
+    if (held)
+        command.argv.push_back("held");
     command.fds = {{channelFd, theirs.get()}};
     command.environment.push_back("VZ_PLOOP_RUNDIR=" + runFolder());
     VZ_TRY(pid_t pid, process::spawn(command));
@@ -69,7 +73,43 @@ Result<Attachment> attach(const AttachOptions& options) {
                     " has ended without a word; the system log may say why");
     if ((*packet)->texts.size() != 2 || (*packet)->texts[0] != "ok")
         return errorFrom((*packet)->texts);
-    return byId((*packet)->texts[1]);
+    return std::move(**packet);
+}
+
+Result<Attachment> byId(const std::string& id) {
+    VZ_TRY(auto found, findById(id));
+    if (!found)
+        return fail(ErrorCode::OperationFailed, "the device went away at once");
+    return *std::move(found);
+}
+
+} // namespace
+
+Result<std::optional<Attachment>> findById(const std::string& id) {
+    VZ_TRY(auto states, readStates());
+    for (auto& one : states) {
+        if (one.id == id)
+            return std::optional(std::move(one));
+    }
+    return std::optional<Attachment>();
+}
+
+Result<std::string> realPath(const std::string& path) {
+    char real[PATH_MAX];
+    if (!::realpath(path.c_str(), real))
+        return failErrno(errno, "cannot find ", path);
+    return std::string(real);
+}
+
+Result<Attachment> attach(const AttachOptions& options) {
+    VZ_TRY(auto answer, start(options, false));
+    return byId(answer.texts[1]);
+}
+
+Result<Held> attachHeld(const AttachOptions& options) {
+    VZ_TRY(auto answer, start(options, true));
+    VZ_TRY(auto attachment, byId(answer.texts[1]));
+    return Held{std::move(attachment), std::move(answer.fd)};
 }
 
 bool alive(const Attachment& attachment) {
@@ -139,6 +179,37 @@ Result<void> detach(const Attachment& attachment) {
         VZ_CHECK(device->release());
     }
     removeState(attachment);
+    return {};
+}
+
+Result<void> awaitEnd(const std::string& id, std::chrono::milliseconds limit) {
+    auto deadline = Clock::now() + limit;
+    VZ_TRY(auto attachment, findById(id));
+    auto stillOpen = [&] {
+        return fail(ErrorCode::OperationTimeout, attachment ? attachment->descriptor : cat("image ", id),
+                    " is not closed yet");
+    };
+    Attachment unnamed;
+    unnamed.id = id;
+    if (auto socket = connectTo(unnamed.socketPath())) {
+        if (auto asked = sendPacket(socket->get(), {"wait"})) {
+            VZ_TRY(bool answered, readable(socket->get(), deadline));
+            if (!answered)
+                return stillOpen();
+            auto packet = receivePacket(socket->get());
+            if (packet && *packet)
+                return (*packet)->texts[0] == "ok" ? Result<void>() : errorFrom((*packet)->texts);
+        }
+    }
+    // vz-ploopd has ended, or died: then its device may still have users, and on a plain loop device the
+    // file.
+    while (attachment && deviceOf(*attachment)) {
+        if (Clock::now() >= deadline)
+            return stillOpen();
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    if (attachment)
+        removeState(*attachment);
     return {};
 }
 

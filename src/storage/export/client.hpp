@@ -5,6 +5,8 @@
 #include "storage/export/wire.hpp"
 #include "storage/ploop/image.hpp"
 
+#include <chrono>
+
 /** How programs make images into block devices, and work on images that are some. */
 namespace vz::exports {
 
@@ -14,6 +16,9 @@ struct AttachOptions {
     bool readOnly = false;
     Mechanism mechanism = Mechanism::Best;
     std::string device; ///< the loop device to use; empty: any
+    /** Folders of control groups, one of each hierarchy, that vz-ploopd joins before it does anything.
+     * Without them it stays in those of the caller, and ends with the service that the caller is. */
+    std::vector<std::string> cgroups;
 };
 
 /**
@@ -22,6 +27,17 @@ struct AttachOptions {
  */
 Result<Attachment> attach(const AttachOptions& options);
 
+/** An attachment that lasts as long as somebody has its device open. */
+struct Held {
+    Attachment attachment;
+    UniqueFd holder; ///< its first user
+};
+/**
+ * The same, but from the beginning the device goes by itself when its last user does: what is made with it
+ * until another user (a mount) is there leaves nothing behind, also if this process is killed.
+ */
+Result<Held> attachHeld(const AttachOptions& options);
+
 /**
  * All attached images. State files of what is entirely gone are removed on the way. One whose vz-ploopd has
  * died is in the list as long as its loop device is bound.
@@ -29,6 +45,8 @@ Result<Attachment> attach(const AttachOptions& options);
 Result<std::vector<Attachment>> list();
 /** The attachment of an image that is open for writing, if there is one; @p descriptor is any path of it. */
 Result<std::optional<Attachment>> find(const std::string& descriptor);
+/** The attachment with that id, if it is still there. */
+Result<std::optional<Attachment>> findById(const std::string& id);
 bool alive(const Attachment& attachment);
 
 /** Gives a request to the vz-ploopd of an image; @p fd goes with it. The values of its answer. */
@@ -43,6 +61,13 @@ bool wasGone(const Error& error);
  * in use. If vz-ploopd has died, only the device has to be taken away.
  */
 Result<void> detach(const Attachment& attachment);
+
+/**
+ * Waits until the image of the attachment @p id is closed, which it is soon after the last user of a device
+ * that goes by itself: its files are free then. OperationTimeout if that takes longer than @p limit; the
+ * error of closing it, if any.
+ */
+Result<void> awaitEnd(const std::string& id, std::chrono::milliseconds limit);
 
 /** From now on the device goes by itself when the last user does. */
 Result<void> leaveToUsers(const Attachment& attachment);

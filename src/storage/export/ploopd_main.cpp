@@ -32,10 +32,27 @@ void protect() {
     (void)file::writeValue("/proc/self/oom_score_adj", "-1000");
 }
 
+/** What exports::attach() gives behind the fixed arguments: "held" or NAME=VALUE. */
+Result<void> useOption(std::string_view option, Server::Options& options) {
+    if (option == "held") {
+        options.held = true;
+        return {};
+    }
+    constexpr std::string_view cgroup = "cgroup=";
+    if (!option.starts_with(cgroup))
+        return fail(ErrorCode::InvalidArg, "there is no option '", option, "'");
+    // There is one thread only, so version 1 moves all of us, too.
+    return file::writeValue(cat(option.substr(cgroup.size()), "/cgroup.procs"), "0");
+}
+
 Result<Server::Options> optionsFrom(int argc, char** argv) {
-    if (argc != 6)
-        return fail(ErrorCode::InvalidArg, "Usage: vz-ploopd DESCRIPTOR GUID ro|rw best|loop|fuse DEVICE|''");
+    constexpr int fixed = 6;
+    if (argc < fixed)
+        return fail(ErrorCode::InvalidArg,
+                    "Usage: vz-ploopd DESCRIPTOR GUID ro|rw best|loop|fuse DEVICE|'' [OPTION]...");
     Server::Options options;
+    for (int i = fixed; i < argc; ++i)
+        VZ_CHECK(useOption(argv[i], options));
     options.descriptor = argv[1];
     options.guid = argv[2];
     options.readOnly = std::string_view(argv[3]) == "ro";
@@ -69,7 +86,11 @@ int serve(UniqueFd channel, int argc, char** argv) {
     }
     std::shared_ptr<Server> server = *std::move(started);
     obey(server, signals);
-    (void)sendPacket(channel.get(), {"ok", server->attachment().id});
+    {
+        // If nobody is there to take it, it is the last user of a device that goes by itself.
+        UniqueFd holder = server->takeHolder();
+        (void)sendPacket(channel.get(), {"ok", server->attachment().id}, holder.get());
+    }
     channel.reset();
     auto done = server->run();
     if (!done)

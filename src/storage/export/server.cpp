@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -111,6 +112,10 @@ Result<void> Server::exportImage() {
     attachment_.sequence = export_->device().sequence();
     attachment_.mechanism = export_->mechanism();
     VZ_CHECK(makePartition());
+    if (options_.held) {
+        VZ_TRY(holder_, file::open(attachment_.device, O_RDONLY));
+        VZ_CHECK(export_->device().setAutoclear(true));
+    }
     VZ_CHECK(writeState(attachment_));
     export_->onGone([this] {
         std::lock_guard lock(mutex_);
@@ -138,10 +143,8 @@ Result<void> Server::run() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return gone_; });
     lock.unlock();
-    // From now on it is not to be found, and who has found it already is told so.
-    removeState(attachment_);
-    ::shutdown(listener_.get(), SHUT_RDWR);
-    acceptor_.join();
+    // From now on it is not to be found; who has found it already may wait until it is closed.
+    (void)file::remove(attachment_.statePath());
     Result<void> closed;
     {
         std::lock_guard working(work_);
@@ -155,6 +158,11 @@ Result<void> Server::run() {
     if (!closed)
         closeError_ = closed.error();
     changed_.notify_all();
+    lock.unlock();
+    removeState(attachment_);
+    ::shutdown(listener_.get(), SHUT_RDWR);
+    acceptor_.join();
+    lock.lock();
     changed_.wait(lock, [this] { return conversations_ == 0; });
     return closed;
 }
@@ -272,6 +280,8 @@ Result<Texts> Server::serve(int socket, const Packet& request) {
     const auto& texts = request.texts;
     if (texts[0] == "detach")
         return detach();
+    if (texts[0] == "wait")
+        return waitUntilClosed();
     std::unique_lock working(work_);
     VZ_CHECK(requireAttached(working));
     return work(socket, request);
@@ -421,6 +431,15 @@ Result<Texts> Server::detach() {
     if (!changed_.wait_for(lock, detachWait, [this] { return closed_; }))
         return fail(ErrorCode::ResourceBusy, attachment_.device,
                     " is still open in some program; it goes away when that ends");
+    if (closeError_)
+        return *closeError_;
+    return Texts{};
+}
+
+/** Who asks hangs up when it has waited long enough. */
+Result<Texts> Server::waitUntilClosed() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return closed_; });
     if (closeError_)
         return *closeError_;
     return Texts{};

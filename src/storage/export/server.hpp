@@ -22,6 +22,7 @@ public:
         bool readOnly = false;
         Mechanism mechanism = Mechanism::Best;
         std::string device; ///< to use; empty: any that is free
+        bool held = false;  ///< the device goes with its last user, to begin with takeHolder()
     };
 
     /** Opens the image, makes the device and listens. */
@@ -31,6 +32,8 @@ public:
     Server& operator=(const Server&) = delete;
 
     const Attachment& attachment() const { return attachment_; }
+    /** The device, opened, if it is held; else nothing. */
+    UniqueFd takeHolder() { return std::move(holder_); }
     /** Serves until the device has gone; then closes the image. */
     Result<void> run();
     /** Takes the device away if nobody uses it; may be called from any thread. */
@@ -54,6 +57,7 @@ private:
     Result<Texts> merge(const Texts& arguments, const ploop::Progress& progress);
     Result<Texts> check();
     Result<Texts> detach();
+    Result<Texts> waitUntilClosed();
     ploop::Image& image() { return volume_ ? volume_->image() : *image_; }
 
     Options options_;
@@ -62,6 +66,7 @@ private:
     std::unique_ptr<ploop::Image> image_;
     std::unique_ptr<BlockExport> export_;
     UniqueFd listener_;
+    UniqueFd holder_;
     std::thread acceptor_;
 
     std::mutex work_;  ///< held for one request that changes the image

@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 
-from harness import build
+from harness import build, roots
 from harness.guest import wait_for
 
 TOP = "{5fbaabe3-6958-40ff-92a7-860e329aab41}"
@@ -42,9 +42,9 @@ def own_mounts():
 class Images:
     """A folder for images, with a run folder of its own for their vz-ploopd processes."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, run_folder=None):
         self.folder = str(folder)
-        self.run_folder = os.path.join(self.folder, "run")
+        self.run_folder = run_folder or os.path.join(self.folder, "run")
         self._seen = {}  # loop device -> number of what was on it
 
     def path(self, *names):
@@ -68,6 +68,15 @@ class Images:
         os.makedirs(folder)
         self.ploop("init", "-s", size, *options, os.path.join(folder, "root.hds"))
         return os.path.join(folder, "DiskDescriptor.xml")
+
+    def make_root(self, name="ct", size="64M", kind="busybox", *options):
+        """An image with a root file system in it; its folder."""
+        image = self.make(name, size, *options)
+        folder = self.mount(image, f"{name}.mnt")
+        subprocess.run(["cp", "-a", roots.cached(kind) + "/.", folder], check=True)
+        self.ploop("umount", image)
+        os.rmdir(folder)
+        return os.path.dirname(image)
 
     def mount(self, image, name="mnt", *options):
         """Mounts an image; the folder."""

@@ -150,6 +150,11 @@ class PrivateDaemon:
     def socket_path(self):
         return os.path.join(self.folder, "run/libvirt-sock")
 
+    @property
+    def ploop_folder(self):
+        """Where its images that are block devices are known; for the ploop program outside of its namespace, too."""
+        return os.path.join(self.folder, "run/vz-ploop")
+
     def url(self, path=None, ro=False):
         """The URI that reaches this daemon from outside its namespace."""
         scheme, rest = (path or self.uri).split("://", 1)
@@ -159,6 +164,7 @@ class PrivateDaemon:
         environ = {key: value for key, value in os.environ.items() if not key.startswith("LIBVIRT")}
         # For the daemon and all that it starts, but not for the keeper.
         settings = {"LIBVIRT_DRIVER_DIR": os.path.join(self.folder, "drivers"), MARK: self.folder,
+                    "VZ_PLOOPD": build.ploopd(), "VZ_PLOOP_RUNDIR": "/run/libvirt/vz-ploop",
                     "ASAN_OPTIONS": f"log_path={self.folder}/log/sanitizer:detect_leaks=0",
                     "UBSAN_OPTIONS": f"log_path={self.folder}/log/sanitizer:print_stacktrace=1"}
         if os.environ.get("VZ_PRELOAD"):

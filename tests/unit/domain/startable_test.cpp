@@ -60,7 +60,7 @@ TEST_CASE("what cannot be started is named") {
     refused(root + mount(dir / "missing", "/data"), "missing");
     refused(mount("/dev/null"), "not a folder");
     refused("<filesystem type='ram'><source usage='5'/><target dir='/'/></filesystem>", "'ram'");
-    refused("<filesystem type='file'><source file='/x'/><target dir='/'/></filesystem>", "'file'");
+    refused("<filesystem type='file'><source file='/x'/><target dir='/'/></filesystem>", "/x");
     refused("<filesystem type='template'><source name='t'/><target dir='/'/></filesystem>", "'template'");
     refused("<filesystem type='volume'><source pool='p' volume='v'/><target dir='/'/></filesystem>",
             "'volume'");
