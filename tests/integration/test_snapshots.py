@@ -49,7 +49,8 @@ class Subject:
         return self.virsh("snapshot-create-as", name, *words, **how)
 
     def names(self, *words):
-        return self.virsh("snapshot-list", "--name", *words).stdout.split()
+        """Sorted: what was made in one second has no other order."""
+        return sorted(self.virsh("snapshot-list", "--name", *words).stdout.split())
 
     def current(self):
         return self.virsh("snapshot-current", "--name").stdout.strip()
@@ -136,3 +137,464 @@ def test_back_and_forth(subject):
     subject.virsh("snapshot-revert", "two")
     assert subject.read() == "one"
     assert subject.virsh("snapshot-parent", "two").stdout.strip() == "one"
+
+
+def test_tree_and_filters(subject):
+    # one - two - three, and one - fork
+    for name in ("one", "two", "three"):
+        subject.make(name)
+    subject.virsh("snapshot-revert", "one")
+    subject.make("fork")
+    subject.guest.start()
+    subject.booted()
+    subject.make("live", "--disk-only")
+    subject.virsh("destroy")
+    everything = ["fork", "live", "one", "three", "two"]
+    assert subject.names() == everything
+    order = subject.virsh("snapshot-list", "--name", "--topological").stdout.split()
+    parents = {"one": None, "two": "one", "three": "two", "fork": "one", "live": "fork"}
+    assert all(parents[name] in [None, *order[:place]] for place, name in enumerate(order)), order
+    expected = {
+        ("--roots",): ["one"],
+        ("--leaves",): ["live", "three"],
+        ("--no-leaves",): ["fork", "one", "two"],
+        ("--inactive",): ["fork", "one", "three", "two"],
+        ("--active",): [],
+        ("--disk-only",): ["live"],
+        ("--disk-only", "--inactive"): everything,
+        ("--internal",): everything,
+        ("--external",): [],
+        ("--internal", "--external"): everything,
+        ("--metadata",): everything,
+        ("--no-metadata",): [],
+        ("--from", "one"): ["fork", "two"],
+        ("--from", "one", "--descendants"): ["fork", "live", "three", "two"],
+        ("--from", "one", "--descendants", "--leaves"): ["live", "three"],
+        ("--from", "three"): [],
+        ("--current",): [],
+        ("--from", "fork"): ["live"],
+    }
+    for words, names in expected.items():
+        assert subject.names(*words) == names, words
+    tree = [line for line in subject.virsh("snapshot-list", "--tree").stdout.splitlines() if line.strip(" |")]
+    depth = {line.strip(" |+-"): len(line) - len(line.lstrip(" |+-")) for line in tree}
+    assert depth["one"] < depth["two"] == depth["fork"] < depth["three"] == depth["live"], tree
+    table = subject.virsh("snapshot-list", "--parent").stdout
+    assert re.search(r"^ live +\S+ \S+ \S+ +disk-snapshot +fork *$", table, re.M), table
+    assert re.search(r"^ one +\S+ \S+ \S+ +shutoff *$", table, re.M), table
+    info = subject.virsh("snapshot-info", "fork").stdout
+    fields = dict(re.findall(r"^(\w+): +(\S+)$", info, re.M))
+    assert fields == {"Name": "fork", "Domain": subject.name, "Current": "no", "State": "shutoff", "Location": "internal",
+                      "Parent": "one", "Children": "1", "Descendants": "1", "Metadata": "yes"}
+
+
+def test_calls_of_the_c_api(subject, conn):
+    domain = conn.lookupByName(subject.name)
+    assert domain.snapshotNum() == 0 and not domain.hasCurrentSnapshot()
+    assert conn.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT) == []
+    with pytest.raises(libvirt.libvirtError) as refused:
+        domain.snapshotCurrent()
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT
+    # As virt-manager does it.
+    first = domain.snapshotCreateXML("<domainsnapshot><name>a b</name><description>x\ny</description></domainsnapshot>", 0)
+    assert [one.getName() for one in domain.listAllSnapshots()] == ["a b"]
+    second = domain.snapshotCreateXML("<domainsnapshot/>", 0)
+    assert second.getName().isdigit() and second.getName() == ET.fromstring(second.getXMLDesc()).findtext("creationTime")
+    third = domain.snapshotCreateXML("<domainsnapshot/>", libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC)
+    assert third.isCurrent() and not first.isCurrent() and third.hasMetadata()
+    assert third.getParent().getName() == second.getName()
+    assert sorted(domain.snapshotListNames()) == sorted([first.getName(), second.getName(), third.getName()])
+    assert first.listChildrenNames() == [second.getName()] and first.numChildren() == 1
+    assert first.numChildren(libvirt.VIR_DOMAIN_SNAPSHOT_LIST_DESCENDANTS) == 2
+    assert [one.getName() for one in first.listAllChildren()] == [second.getName()]
+    assert domain.snapshotNum(libvirt.VIR_DOMAIN_SNAPSHOT_LIST_ROOTS) == 1
+    described = ET.fromstring(first.getXMLDesc())
+    assert described.findtext("description") == "x\ny" and described.findtext("state") == "shutoff"
+    assert [(one.get("name"), one.get("snapshot")) for one in described.iter("disk")] == [("/", "internal")]
+    assert described.find("domain").findtext("uuid") == subject.guest.uuid
+    assert [one.name() for one in conn.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT)] == [subject.name]
+    assert conn.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_NO_SNAPSHOT) == []
+    domain.revertToSnapshot(first)
+    assert domain.snapshotCurrent().getName() == "a b"
+    with pytest.raises(libvirt.libvirtError) as refused:
+        domain.listAllSnapshots(1 << 20)
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
+    second.delete()
+    with pytest.raises(libvirt.libvirtError) as refused:
+        second.getXMLDesc()
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT
+    assert third.getParent().getName() == "a b"
+
+
+@pytest.mark.parametrize("victim", ["one", "two", "three", "four"])
+def test_delete_keeps_the_others(subject, victim):
+    # one - two - three, and two - four, which is the current one
+    for name in ("one", "two", "three"):
+        subject.write(name)
+        subject.make(name)
+    subject.virsh("snapshot-revert", "two")
+    subject.write("four")
+    subject.make("four")
+    subject.write("now")
+    subject.virsh("snapshot-delete", victim)
+    left = [name for name in ("one", "two", "three", "four") if name != victim]
+    assert subject.names() == sorted(left)
+    parents = {"one": None, "two": "one", "three": "two", "four": "two"}
+    parent = parents[victim]
+    for name in left:
+        expected = parent if parents[name] == victim else parents[name]
+        assert subject.xml(name).findtext("parent/name") == expected
+    assert subject.current() == ("two" if victim == "four" else "four")
+    assert subject.states() == {subject.guid(name) for name in left}
+    assert subject.read() == "now"
+    for name in left:
+        subject.virsh("snapshot-revert", name)
+        assert subject.read() == name
+
+
+def test_delete_with_children(subject):
+    for name in ("one", "two", "three"):
+        subject.make(name)
+        subject.write(name)
+    subject.virsh("snapshot-revert", "two")
+    subject.make("fork")
+    subject.virsh("snapshot-delete", "two", "--children-only")
+    assert subject.names() == ["one", "two"] and subject.current() == "two"
+    assert subject.states() == {subject.guid("one"), subject.guid("two")}
+    subject.make("more")
+    guids = {name: subject.guid(name) for name in ("one", "two", "more")}
+    subject.virsh("snapshot-delete", "two", "--metadata")
+    assert subject.names() == ["more", "one"] and subject.states() == set(guids.values()), "the image is as it was"
+    subject.virsh("snapshot-delete", "one", "--children")
+    assert subject.names() == [] and subject.states() == {guids["two"]}
+    done = subject.virsh("snapshot-current", check=False)
+    assert done.returncode and "no current snapshot" in done.stderr
+    assert subject.read() == "one"
+
+
+def test_document_is_a_fixed_point_and_can_be_redefined(subject, tmp_path):
+    subject.virsh("desc", "--title", "--config", "then & <now>")
+    subject.make("one", "a\n  description")
+    subject.make("two")
+    before = {name: subject.virsh("snapshot-dumpxml", name, "--security-info").stdout for name in ("one", "two")}
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.xml").write_text(before[name], encoding="utf-8")
+    for flags in [("--redefine",), ("--redefine", "--current"), ("--redefine", "--validate")]:
+        subject.virsh("snapshot-create", str(tmp_path / "one.xml"), *flags)
+        assert subject.virsh("snapshot-dumpxml", "one", "--security-info").stdout == before["one"]
+        assert subject.current() == ("two" if flags == ("--redefine",) else "one")
+    # Lost metadata can be brought back.
+    subject.write("lost")
+    for name in ("one", "two"):
+        subject.virsh("snapshot-delete", name, "--metadata")
+    for name in ("one", "two"):
+        subject.virsh("snapshot-create", str(tmp_path / f"{name}.xml"), "--redefine")
+    assert subject.names() == ["one", "two"]
+    subject.virsh("snapshot-revert", "two")
+    assert subject.read() is None and subject.current() == "two"
+    edited = before["one"].replace("a\n  description", "another")
+    (tmp_path / "one.xml").write_text(edited, encoding="utf-8")
+    subject.virsh("snapshot-create", str(tmp_path / "one.xml"), "--redefine")
+    assert subject.xml("one").findtext("description") == "another"
+    subject.daemon.kill9()
+    subject.daemon.start()
+    assert subject.virsh("snapshot-dumpxml", "one", "--security-info").stdout == edited
+
+
+def test_edit(subject, tmp_path, monkeypatch):
+    subject.make("one")
+    subject.make("two")
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nsed -i 's/>one</>first</' \"$1\"\n", encoding="utf-8")
+    editor.chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(editor))
+    subject.virsh("snapshot-edit", "one", "--rename")
+    assert subject.names() == ["first", "two"]
+    subject.virsh("snapshot-revert", "first")
+    assert subject.current() == "first"
+
+
+BAD = [
+    ("<domainsnapshot><name>a/b</name></domainsnapshot>", 0, "XML_DETAIL", "can't contain '/'"),
+    ("<domainsnapshot><name>.a</name></domainsnapshot>", 0, "XML_DETAIL", "can't start with '.'"),
+    ("<domainsnapshot><name></name></domainsnapshot>", 0, "XML_DETAIL", "can't be empty"),
+    (f"<domainsnapshot><name>{'n' * 201}</name></domainsnapshot>", 0, "XML_DETAIL", "longer than"),
+    ("<domainsnapshot><name>there</name></domainsnapshot>", 0, "OPERATION_FAILED", "already exists"),
+    ("<domain/>", 0, "XML_ERROR", "expecting <domainsnapshot>"),
+    ("<domainsnapshot>", 0, "XML_ERROR", "cannot be parsed"),
+    ("<!DOCTYPE x><domainsnapshot/>", 0, "XML_ERROR", "DOCTYPE"),
+    ("<domainsnapshot><disks><disk name='vda'/></disks></domainsnapshot>", 0, "CONFIG_UNSUPPORTED", "no disk named 'vda'"),
+    ("<domainsnapshot><disks><disk/></disks></domainsnapshot>", 0, "XML_ERROR", "missing name"),
+    ("<domainsnapshot><disks><disk name='/'/><disk name='/'/></disks></domainsnapshot>", 0, "CONFIG_UNSUPPORTED", "twice"),
+    ("<domainsnapshot><disks><disk name='/' snapshot='often'/></disks></domainsnapshot>", 0, "XML_ERROR", "unknown disk"),
+    ("<domainsnapshot><disks><disk name='/' snapshot='external'/></disks></domainsnapshot>", 0, "CONFIG_UNSUPPORTED",
+     "keeps its states itself"),
+    ("<domainsnapshot><disks><disk name='/'><source file='/x'/></disk></disks></domainsnapshot>", 0, "CONFIG_UNSUPPORTED",
+     "a file of its own"),
+    ("<domainsnapshot><disks><disk name='/' snapshot='no'/></disks></domainsnapshot>", 0, "CONFIG_UNSUPPORTED",
+     "at least one ploop image"),
+    ("<domainsnapshot><memory snapshot='internal'/></domainsnapshot>", 0, "OPERATION_UNSUPPORTED", "memory"),
+    ("<domainsnapshot><memory snapshot='sometimes'/></domainsnapshot>", 0, "XML_ERROR", "unknown memory"),
+    ("<domainsnapshot><bogus/></domainsnapshot>", libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_VALIDATE, "XML_INVALID_SCHEMA", ""),
+    ("<domainsnapshot/>", libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT, "INVALID_ARG", ""),
+    ("<domainsnapshot/>", libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE, "INVALID_ARG", "quiesce requires disk-only"),
+    ("<domainsnapshot/>", libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY,
+     "OPERATION_INVALID", "not running"),
+    ("<domainsnapshot/>", libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_LIVE, "OPERATION_UNSUPPORTED", "memory"),
+    ("<domainsnapshot/>", libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT, "OPERATION_UNSUPPORTED", ""),
+    ("<domainsnapshot/>", libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE, "XML_ERROR", "must have a name"),
+]
+
+
+def test_bad_input(subject, conn):
+    subject.make("there")
+    domain = conn.lookupByName(subject.name)
+    before = subject.states()
+    for xml, flags, code, message in BAD:
+        with pytest.raises(libvirt.libvirtError) as refused:
+            domain.snapshotCreateXML(xml, flags)
+        assert (refused.value.get_error_code(), message in str(refused.value)) == \
+            (getattr(libvirt, f"VIR_ERR_{code}"), True), f"{xml} {flags}: {refused.value}"
+    assert domain.snapshotListNames() == ["there"] and subject.states() == before
+    for name in ("none", "../there", ""):
+        with pytest.raises(libvirt.libvirtError) as refused:
+            domain.snapshotLookupByName(name)
+        assert refused.value.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT
+
+
+def test_bad_redefinition(subject, conn):
+    subject.make("one")
+    subject.make("two")
+    domain = conn.lookupByName(subject.name)
+    good = subject.virsh("snapshot-dumpxml", "one", "--security-info").stdout
+    parent = "<parent>\n    <name>{}</name>\n  </parent>\n  <creationTime>"
+    changes = [
+        (("<creationTime>", parent.format("none")), "INVALID_ARG", "parent none for snapshot one not found"),
+        (("<creationTime>", parent.format("one")), "INVALID_ARG", "as its own parent"),
+        (("<creationTime>", parent.format("two")), "INVALID_ARG", "would create cycle"),
+        ((subject.guest.uuid, "11111111-2222-4333-8444-555555555555"), "INVALID_ARG", "must use uuid"),
+        (("<state>shutoff", "<state>disk-snapshot"), "INVALID_ARG", "cannot change between"),
+        (("<state>shutoff", "<state>running"), "CONFIG_UNSUPPORTED", "has memory"),
+        (("<state>shutoff", "<state>asleep"), "XML_ERROR", "Invalid state"),
+        (("<creationTime>", "<creationTime>x"), "XML_ERROR", "missing creationTime"),
+        (('guid="{', 'guid="{x'), "XML_ERROR", "is not the GUID"),
+        (('<vz:image disk="/"', '<vz:image disk="/else"'), "XML_ERROR", "fits no <disk>"),
+        (("xmlns:vz=\"urn:libvirt-vz:domain:1.0\"", "xmlns:vz=\"urn:other\""), "XML_ERROR", "which image has the state"),
+    ]
+    for (old, new), code, message in changes:
+        assert old in good, old
+        with pytest.raises(libvirt.libvirtError) as refused:
+            domain.snapshotCreateXML(good.replace(old, new), libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE)
+        assert (refused.value.get_error_code(), message in str(refused.value)) == \
+            (getattr(libvirt, f"VIR_ERR_{code}"), True), f"{new}: {refused.value}"
+    assert subject.virsh("snapshot-dumpxml", "one", "--security-info").stdout == good
+
+
+# Running containers
+
+LIVE = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
+
+
+def write_on(subject):
+    """A writer that appends to the root first and to the other image then, again and again."""
+    subject.inside("setsid sh -c 'while :; do echo x >> /a; echo x >> /data/b; done' > /dev/null 2>&1 < /dev/null &")
+    wait_for(lambda: int(subject.inside("wc -c < /data/b 2>/dev/null || echo 0")) > 10, what="the writer")
+
+
+def test_images_of_a_running_container_are_of_one_moment(pair):
+    pair.guest.start()
+    pair.booted()
+    write_on(pair)
+    for i in range(5):
+        pair.make(f"s{i}", "--disk-only", "--atomic", *(["--quiesce"] if i % 2 else []))
+    before = int(pair.inside("wc -c < /data/b"))
+    wait_for(lambda: int(pair.inside("wc -c < /data/b")) > before, what="the writer after the snapshots")
+    assert pair.states("ct") == pair.states("data") == {pair.guid(f"s{i}") for i in range(5)}
+    described = pair.xml("s4")
+    assert described.findtext("state") == "disk-snapshot"
+    assert [(disk.get("name"), disk.get("snapshot")) for disk in described.iter("disk")] == \
+        [("/", "internal"), ("/data", "internal")]
+    last = 0
+    for i in range(5):
+        pair.virsh("snapshot-revert", f"s{i}")
+        assert pair.guest.state() == "shut off (from snapshot)"
+        first, second = len(pair.read("ct", "a")), len(pair.read("data", "b"))
+        assert 0 <= first - second <= 2 and second >= last, f"{first} {second} are of different moments"
+        last = second
+    assert last > 10
+
+
+def test_disk_left_out(pair):
+    pair.write("before", "data")
+    pair.make("one", "--diskspec", "/data,snapshot=no")
+    assert [(disk.get("name"), disk.get("snapshot")) for disk in pair.xml("one").iter("disk")] == \
+        [("/", "internal"), ("/data", "no")]
+    assert len(pair.states("ct")) == 1 and pair.states("data") == set()
+    pair.write("after", "data")
+    pair.write("after", "ct")
+    pair.virsh("snapshot-revert", "one")
+    assert pair.read("data") == "after" and pair.read("ct") is None
+    pair.make("two")
+    assert len(pair.states("ct")) == 2 and len(pair.states("data")) == 1
+    pair.virsh("snapshot-delete", "one")
+    assert pair.states("ct") == pair.states("data") == {pair.guid("two")}
+    assert pair.read("data") == "after"
+
+
+def test_memory_is_refused_and_says_what_to_do(subject, conn):
+    subject.guest.start()
+    subject.booted()
+    with pytest.raises(libvirt.libvirtError) as refused:
+        conn.lookupByName(subject.name).snapshotCreateXML("<domainsnapshot/>", 0)
+    assert refused.value.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
+    assert "--disk-only" in str(refused.value)
+    conn.lookupByName(subject.name).snapshotCreateXML("<domainsnapshot><memory snapshot='no'/></domainsnapshot>", 0)
+    assert len(subject.names("--disk-only")) == 1
+
+
+def test_revert_a_running_container(subject, events):
+    subject.guest.start()
+    subject.booted()
+    subject.inside("echo one > /mark")
+    subject.make("one", "--disk-only")
+    subject.inside("echo two > /mark")
+    for flag in ("--running", "--paused"):
+        done = subject.virsh("snapshot-revert", "one", flag, check=False)
+        assert done.returncode and "must respawn" in done.stderr
+    assert subject.inside("cat /mark") == "two\n", "a refused revert changes nothing"
+    before = len(events.lifecycle(subject.name))
+    subject.virsh("snapshot-revert", "one", "--running", "--force")
+    subject.booted(2)
+    assert subject.inside("cat /mark") == "one\n"
+    assert subject.guest.state() == "running (from snapshot)"
+    subject.virsh("snapshot-revert", "one", "--paused", "--force")
+    assert subject.guest.state() == "paused (from snapshot)"
+    subject.virsh("snapshot-revert", "one")
+    assert subject.guest.state() == "shut off (from snapshot)"
+    stopped = ("lifecycle", subject.name, libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT)
+    wait_for(lambda: events.all(subject.name).count(stopped) == 3, what="the events of three stops")
+    seen = [event for event in events.lifecycle(subject.name)[before:]]
+    assert (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_FROM_SNAPSHOT) in seen
+    assert (libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_FROM_SNAPSHOT) in seen
+
+
+def test_config_of_then_comes_back(subject, events, make_guest):
+    subject.make("small")
+    subject.guest.define(memory=128)
+    subject.make("large")
+    subject.virsh("snapshot-revert", "small")
+    assert "262144 KiB" in subject.virsh("dominfo").stdout
+    events.wait("lifecycle", subject.name, libvirt.VIR_DOMAIN_EVENT_DEFINED, libvirt.VIR_DOMAIN_EVENT_DEFINED_FROM_SNAPSHOT)
+    # The name is that of now, and the snapshots follow it.
+    subject.daemon.virsh("domrename", subject.name, "renamed")
+    subject.daemon.virsh("snapshot-revert", "renamed", "large")
+    assert "131072 KiB" in subject.daemon.virsh("dominfo", "renamed").stdout
+    subject.daemon.virsh("domrename", "renamed", subject.name)
+    assert subject.names() == ["large", "small"]
+
+
+def test_halt(subject, events):
+    subject.guest.start()
+    subject.booted()
+    subject.inside("echo one > /mark")
+    subject.make("one", "--disk-only", "--halt")
+    assert subject.guest.state() == "shut off (from snapshot)"
+    events.wait("lifecycle", subject.name, libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT)
+    subject.virsh("snapshot-revert", "one")
+    assert subject.read() == "one\n"
+
+
+def test_no_metadata(subject):
+    subject.make("ghost", "--no-metadata")
+    assert subject.names() == [] and len(subject.states()) == 1
+    subject.guest.start()
+    subject.booted()
+    subject.make("other", "--no-metadata", "--disk-only")
+    assert subject.names() == [] and len(subject.states()) == 2
+
+
+def test_delete_under_a_writer(pair):
+    pair.guest.start()
+    pair.booted()
+    write_on(pair)
+    for i in range(4):
+        pair.inside(f"dd if=/dev/urandom of=/big{i} bs=1M count=3 2>/dev/null; md5sum /big{i} >> /sums")
+        pair.make(f"s{i}", "--disk-only")
+    for name in ("s1", "s3", "s0", "s2"):
+        pair.virsh("snapshot-delete", name)
+        assert "OK" in pair.inside("md5sum -c /sums") and "FAILED" not in pair.inside("md5sum -c /sums")
+    assert pair.names() == [] and pair.states("ct") == pair.states("data") == set()
+    before = int(pair.inside("wc -c < /data/b"))
+    wait_for(lambda: int(pair.inside("wc -c < /data/b")) > before, what="the writer")
+
+
+def test_a_paused_container(subject):
+    subject.guest.start()
+    subject.booted()
+    subject.virsh("suspend")
+    subject.make("one", "--disk-only", "--quiesce")
+    assert subject.guest.state().startswith("paused")
+    subject.virsh("resume")
+    assert subject.inside("echo on > /mark; cat /mark") == "on\n"
+
+
+def test_undefine(subject):
+    subject.make("one")
+    subject.make("two")
+    done = subject.virsh("undefine", check=False)
+    assert done.returncode and "cannot delete inactive domain with 2 snapshots" in done.stderr
+    states = subject.states()
+    assert os.path.isdir(subject.folder())
+    subject.virsh("undefine", "--snapshots-metadata")
+    assert not os.path.exists(subject.folder()) and subject.states() == states
+    subject.guest.define()
+    assert subject.names() == []
+
+
+def test_transient_domain(subject):
+    subject.guest.start()
+    subject.booted()
+    subject.make("one", "--disk-only")
+    subject.virsh("undefine")
+    subject.make("two", "--disk-only")
+    done = subject.virsh("snapshot-revert", "one", check=False)
+    assert done.returncode and "transient" in done.stderr
+    done = subject.make("three", "--disk-only", "--halt", check=False)
+    assert done.returncode and "cannot halt" in done.stderr
+    subject.virsh("destroy")
+    assert not os.path.exists(subject.folder())
+    subject.guest.define()
+    assert subject.names() == []
+
+
+def test_folder_as_root_is_refused(daemon, make_guest):
+    guest = make_guest("plain").define()
+    done = daemon.virsh("snapshot-create-as", guest.name, "one", check=False)
+    assert done.returncode and "'/' is not on a ploop image" in done.stderr and "snapshot=no" in done.stderr
+    done = daemon.virsh("snapshot-create-as", guest.name, "one", "--diskspec", "/,snapshot=no", check=False)
+    assert done.returncode and "at least one ploop image" in done.stderr
+
+
+def test_state_that_is_lost(subject):
+    subject.make("one")
+    subject.make("two")
+    guid = subject.guid("one")
+    subject.images.ploop("snapshot-delete", "-u", guid, subject.images.path("ct/DiskDescriptor.xml"))
+    subject.guest.start()
+    subject.booted()
+    done = subject.virsh("snapshot-revert", "one", check=False)
+    assert done.returncode and guid in done.stderr and "does not have the state of the snapshot 'one'" in done.stderr
+    assert subject.guest.state().startswith("running"), "it is not stopped for nothing"
+    subject.virsh("snapshot-delete", "one")
+    assert subject.names() == ["two"]
+
+
+def test_image_in_use_elsewhere(subject):
+    subject.make("one")
+    subject.images.mount(subject.images.path("ct/DiskDescriptor.xml"), "elsewhere")
+    done = subject.virsh("snapshot-revert", "one", check=False)
+    assert done.returncode and "in use" in done.stderr, done.stderr
+    subject.make("two")  # through the process that serves it
+    assert len(subject.states()) == 2
+    subject.images.ploop("umount", subject.images.path("ct/DiskDescriptor.xml"))
+    subject.virsh("snapshot-revert", "one")
