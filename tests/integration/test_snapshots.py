@@ -598,3 +598,174 @@ def test_image_in_use_elsewhere(subject):
     assert len(subject.states()) == 2
     subject.images.ploop("umount", subject.images.path("ct/DiskDescriptor.xml"))
     subject.virsh("snapshot-revert", "one")
+
+
+# Daemons that are killed
+
+def ploopd(subject, image):
+    """The process that serves an image of the running container."""
+    states = [os.path.join(subject.daemon.ploop_folder, name) for name in os.listdir(subject.daemon.ploop_folder)]
+    for path in states:
+        if path.endswith(".state"):
+            with open(path, encoding="utf-8") as file:
+                fields = file.read().split("\0")
+            if os.path.dirname(fields[0]) == subject.images.path(image):
+                return int(fields[4])
+    raise AssertionError(f"{image} is not served")
+
+
+class Elsewhere:
+    """A command of virsh on a thread: its daemon may be killed under it."""
+
+    def __init__(self, subject, *words):
+        self.thread = threading.Thread(target=lambda: subject.daemon.virsh(*words, check=False))
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+
+
+def pending(subject):
+    try:
+        with open(os.path.join(subject.folder(), "pending"), encoding="utf-8") as file:
+            return ET.fromstring(file.read())
+    except FileNotFoundError:
+        return None
+
+
+def settled(subject):
+    """A new daemon has ended what the one before has left."""
+    wait_for(lambda: pending(subject) is None, what="the end of the work that was cut off")
+
+
+@pytest.mark.parametrize("reached", ["no image", "one image", "both images"])
+def test_daemon_killed_while_it_makes_a_snapshot(pair, reached):
+    pair.guest.start()
+    pair.booted()
+    write_on(pair)
+    stopped = ploopd(pair, "data")
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        with Elsewhere(pair, "snapshot-create-as", pair.name, "one", "--disk-only"):
+            work = wait_for(lambda: pending(pair), what="the record of the work")
+            # What is known without the images is told meanwhile.
+            assert pair.names() == [] and "running" in pair.guest.state()
+            pair.daemon.kill9()
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    images = {"no image": [], "one image": ["ct"], "both images": ["ct", "data"]}[reached]
+    for image in images:
+        pair.images.ploop("snapshot", "-u", work.get("guid"), pair.images.path(image, "DiskDescriptor.xml"))
+    pair.daemon.start()
+    settled(pair)
+    if reached == "both images":
+        assert pair.names() == ["one"] and pair.current() == "one" and pair.guid("one") == work.get("guid")
+    else:
+        assert pair.names() == [] and pair.states("ct") == pair.states("data") == set()
+    before = int(pair.inside("wc -c < /data/b"))
+    wait_for(lambda: int(pair.inside("wc -c < /data/b")) > before, what="the writer: nothing stays frozen")
+    pair.make("next", "--disk-only")
+    assert pair.current() == "next"
+
+
+@pytest.mark.parametrize("reached", [[], ["ct"], ["ct", "data"]])
+def test_daemon_killed_while_it_reverts(pair, reached):
+    for name in ("one", "two"):
+        pair.write(name, "ct")
+        pair.write(name, "data")
+        pair.make(name)
+        pair.guest.define(memory=128)
+    guid, keep = pair.guid("one"), "{01234567-89ab-4cde-8f01-23456789abcd}"
+    pair.daemon.kill9()
+    # What the daemon leaves of it: docs/snapshots.md.
+    paths = {image: pair.images.path(image, "DiskDescriptor.xml") for image in ("ct", "data")}
+    with open(os.path.join(pair.folder(), "pending"), "w", encoding="utf-8") as file:
+        listed = "".join(f"<image>{path}</image>" for path in paths.values())
+        file.write(f'<pending kind="revert" metadata="yes" guid="{guid}" keep="{keep}"><name>one</name>{listed}</pending>')
+    for image, path in paths.items():
+        pair.images.ploop("snapshot", "-u", keep, path)
+        if image in reached:
+            pair.images.ploop("snapshot-switch", "-u", guid, path)
+    if reached == ["ct"]:
+        # If it cannot be finished, nothing is started from half of it.
+        os.rename(pair.images.path("data"), pair.images.path("away"))
+        pair.daemon.start()
+        done = pair.virsh("start", check=False)
+        assert done.returncode and "about 'one'" in done.stderr and paths["data"] in done.stderr, done.stderr
+        os.rename(pair.images.path("away"), pair.images.path("data"))
+        pair.guest.start()
+        pair.booted()
+        pair.virsh("destroy")
+    else:
+        pair.daemon.start()
+    settled(pair)
+    assert pair.current() == "one"
+    assert pair.read("ct") == pair.read("data") == "one"
+    assert pair.states("ct") == pair.states("data") == {guid, pair.guid("two")}
+    assert "262144 KiB" in pair.virsh("dominfo").stdout
+    pair.virsh("snapshot-revert", "two")
+    assert pair.read("ct") == pair.read("data") == "two"
+
+
+def test_daemon_killed_again_and_again(pair):
+    """Whatever moment it is, both images are of the same state, and of one that there is a snapshot of."""
+    for name in ("one", "two", "three"):
+        pair.write(name, "ct")
+        pair.write(name, "data")
+        pair.make(name)
+    calls = [("snapshot-revert", "one"), ("snapshot-create-as", "made"), ("snapshot-revert", "three"),
+             ("snapshot-delete", "made"), ("snapshot-create-as", "other"), ("snapshot-revert", "two"),
+             ("snapshot-delete", "other")]
+    for turn in range(14):
+        call, name = calls[turn % len(calls)]
+        with Elsewhere(pair, call, pair.name, name):
+            # Any moment is right; this spreads them over the call.
+            threading.Event().wait(0.004 * turn)
+            pair.daemon.kill9()
+        pair.daemon.start()
+        settled(pair)
+        names = pair.names()
+        assert {"one", "two", "three"} <= set(names) <= {"one", "two", "three", "made", "other"}
+        assert pair.read("ct") == pair.read("data") in ("one", "two", "three")
+        if call == "snapshot-delete" and name in names:
+            pair.virsh(call, name)  # goes on where it was
+        guids = {pair.guid(one) for one in pair.names()}
+        assert pair.states("ct") == pair.states("data") == guids
+    for name in ("one", "two", "three"):
+        pair.virsh("snapshot-revert", name)
+        assert pair.read("ct") == pair.read("data") == name
+
+
+def test_queries_do_not_wait_for_a_long_delete(pair):
+    pair.guest.start()
+    pair.booted()
+    pair.make("one", "--disk-only")
+    stopped = ploopd(pair, "ct")
+    os.kill(stopped, signal.SIGSTOP)
+    with Elsewhere(pair, "snapshot-delete", pair.name, "one"):
+        try:
+            wait_for(lambda: pair.virsh("domcontrol").stdout.strip() != "ok", what="the job")
+            assert "running" in pair.guest.state() and pair.names() == ["one"]
+            assert pair.virsh("dominfo").returncode == 0 and pair.virsh("snapshot-dumpxml", "one").stdout
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+    assert pair.names() == [] and pair.states("ct") == set()
+
+
+def test_only_one_at_a_time(pair):
+    """Many at once: each waits for its turn."""
+    done = []
+    threads = [threading.Thread(target=lambda i=i: done.append(pair.make(f"s{i}", check=False).returncode))
+               for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert done == [0] * 6 and len(pair.names()) == 6
+    assert len(pair.states("ct")) == len(pair.states("data")) == 6
+    table = {name: pair.xml(name).findtext("parent/name") for name in pair.names()}
+    assert len(set(table.values())) == 6, "one after the other"
