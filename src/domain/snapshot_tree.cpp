@@ -102,6 +102,8 @@ Result<void> SnapshotTree::checkRedefinition(const Snapshot& changed, const std:
     for (const auto* config : {&changed.domain, &changed.inactive}) {
         if (*config && (*config)->definition().uuid != uuid)
             return fail(ErrorCode::InvalidArg, "definition for snapshot ", name, " must use uuid ", uuid);
+        if (*config && (*config)->definition().guestType != GuestType::Container)
+            return fail(ErrorCode::InvalidArg, "definition for snapshot ", name, " must be of a container");
     }
     if ((flags & VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY) && changed.state != SnapshotState::Disks)
         return fail(ErrorCode::InvalidArg, "disk-only flag for snapshot ", name,

@@ -142,6 +142,7 @@ private:
     domain::RuntimeState runtimeState() const; ///< lock_ held
     Result<void> saveRuntime();
     Result<void> stopForSnapshot();
+    bool ending() const; ///< it was active, and is not for long, or any more
     Result<domain::Snapshot> describeSnapshot(const domain::SnapshotRequest& request, bool active) const;
     Result<void> makeStates(const domain::Snapshot& snapshot, bool metadata, bool quiesce);
     Result<void> switchStates(const domain::Snapshot& snapshot);

@@ -242,13 +242,18 @@ Result<void> ContainerDomain::revertTo(const std::string& name, unsigned int fla
 
 // Delete
 
+bool ContainerDomain::ending() const {
+    std::lock_guard lock(lock_);
+    return !live_ || live_->finishing;
+}
+
 Result<void> ContainerDomain::removeStates(const Snapshot& snapshot) {
     constexpr int tries = 3;
     for (int i = 0;; ++i) {
-        // Its end takes the devices away; then the rest is done on the images themselves.
-        bool live = active();
+        // Its end waits for its images to be closed; the rest is done on the images themselves then.
+        bool live = !ending();
         auto done = exports::removeFromAll(snapshot.images(), snapshot.guid,
-                                           [&](uint64_t, uint64_t) { return active() == live; });
+                                           [&](uint64_t, uint64_t) { return !live || !ending(); });
         if (done || done.error().code() != ErrorCode::OperationAborted || i >= tries)
             return done;
     }

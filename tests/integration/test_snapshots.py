@@ -4,6 +4,8 @@
 import os
 import re
 import signal
+import socket
+import subprocess
 import threading
 import xml.etree.ElementTree as ET
 
@@ -738,6 +740,79 @@ def test_daemon_killed_again_and_again(pair):
     for name in ("one", "two", "three"):
         pair.virsh("snapshot-revert", name)
         assert pair.read("ct") == pair.read("data") == name
+
+
+class Work:
+    """What a daemon has while it makes a snapshot: a connection to a vz-ploopd, and orders on it."""
+
+    def __init__(self, images):
+        (state,) = [name for name in os.listdir(images.run_folder) if name.endswith(".state")]
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(30)
+        self.socket.connect(os.path.join(images.run_folder, state.replace(".state", ".sock")))
+
+    def ask(self, *words, fds=()):
+        socket.send_fds(self.socket, [b"".join(word.encode() + b"\0" for word in words)], list(fds))
+        return self.socket.recv(4096).decode().split("\0")[:-1]
+
+
+@pytest.mark.parametrize("end", ["hang up", "silence"])
+def test_nothing_stays_frozen(images, end):
+    """A daemon that is killed hangs up; one that is stopped is silent."""
+    image = images.make()
+    folder = images.mount(image)
+    work = Work(images)
+    assert work.ask("begin") == ["ok"]
+    other = Work(images)
+    assert "being worked on" in other.ask("begin")[-1]
+    directory = os.open(folder, os.O_RDONLY)
+    assert work.ask("freeze", fds=[directory]) == ["ok", "frozen"]
+    os.close(directory)
+    # A process, not a thread: it hangs in the kernel until the file system goes on.
+    with subprocess.Popen(["sh", "-c", f"echo written > {folder}/file"]) as writer:
+        with pytest.raises(subprocess.TimeoutExpired):
+            writer.wait(0.5)
+        assert work.ask("snapshot", "{11111111-1111-4111-8111-111111111111}")[0] == "ok"
+        if end == "hang up":
+            work.socket.close()
+        assert writer.wait(30) == 0
+    if end == "silence":
+        assert work.socket.recv(4096) == b"", "it was given up"
+    other = Work(images)
+    assert other.ask("begin") == ["ok"] and other.ask("nonsense")[0] == "error"
+    other.socket.close()
+    images.ploop("umount", image)
+    with open(os.path.join(images.mount(image), "file"), encoding="utf-8") as file:
+        assert file.read() == "written\n"
+    images.ploop("umount", image)
+    images.ploop("snapshot-switch", "-u", "{11111111-1111-4111-8111-111111111111}", image)
+    assert not os.path.exists(os.path.join(images.mount(image), "file")), "the snapshot is of before"
+    images.ploop("umount", image)
+
+
+def test_container_is_destroyed_while_a_snapshot_is_deleted(pair):
+    pair.guest.start()
+    pair.booted()
+    pair.inside("dd if=/dev/urandom of=/big bs=1M count=12 2>/dev/null; md5sum /big > /sum; sync")
+    pair.make("one", "--disk-only")
+    pair.inside("dd if=/dev/urandom of=/big bs=1M count=12 2>/dev/null; md5sum /big > /sum; sync")
+    stopped = ploopd(pair, "ct")
+    os.kill(stopped, signal.SIGSTOP)
+    with Elsewhere(pair, "snapshot-delete", pair.name, "one"):
+        try:
+            wait_for(lambda: pair.virsh("domcontrol").stdout.strip() != "ok", what="the job")
+            init = pair.guest.id()
+            with Elsewhere(pair, "destroy", pair.name):
+                wait_for(lambda: not os.path.exists(f"/proc/{init}"), what="the end of the container")
+                os.kill(stopped, signal.SIGCONT)
+        except BaseException:
+            os.kill(stopped, signal.SIGCONT)
+            raise
+    assert pair.guest.state().startswith("shut off") and pair.names() == []
+    assert pair.states("ct") == pair.states("data") == set()
+    pair.guest.start()
+    pair.booted(2)
+    assert "OK" in pair.inside("md5sum -c /sum")
 
 
 def test_queries_do_not_wait_for_a_long_delete(pair):
