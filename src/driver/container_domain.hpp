@@ -122,7 +122,7 @@ private:
         virConnectPtr autodestroyOwner = nullptr;
         bool destroying = false;
         bool forSnapshot = false; ///< its end is part of a snapshot or revert
-        bool finishing = false; ///< its remains are being removed
+        bool finishing = false;   ///< its remains are being removed
     };
 
     /** Counts a new run; news that come before it is active wait for that. */

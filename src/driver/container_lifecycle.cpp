@@ -88,11 +88,11 @@ Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mo
     Live live{std::move(from), {}, nullptr, nullptr, {}, mode.autodestroyOwner};
     auto launched = launch(run, mode, live);
     if (launched) {
-        becomeActive(std::move(live), mode.paused,
-                     mode.paused ? int(mode.forSnapshot() ? VIR_DOMAIN_PAUSED_FROM_SNAPSHOT
-                                                          : VIR_DOMAIN_PAUSED_USER)
-                                 : int(mode.forSnapshot() ? VIR_DOMAIN_RUNNING_FROM_SNAPSHOT
-                                                          : VIR_DOMAIN_RUNNING_BOOTED));
+        becomeActive(
+            std::move(live), mode.paused,
+            mode.paused
+                ? int(mode.forSnapshot() ? VIR_DOMAIN_PAUSED_FROM_SNAPSHOT : VIR_DOMAIN_PAUSED_USER)
+                : int(mode.forSnapshot() ? VIR_DOMAIN_RUNNING_FROM_SNAPSHOT : VIR_DOMAIN_RUNNING_BOOTED));
         driver_.events().lifecycle(subject(), VIR_DOMAIN_EVENT_STARTED, mode.event);
         if (mode.paused)
             driver_.events().lifecycle(subject(), VIR_DOMAIN_EVENT_SUSPENDED,
@@ -303,9 +303,9 @@ void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
         warn(ct::removeInterface(name), "cannot remove a network interface");
     warn(file::removeTree(runDir()), "cannot remove the run folder");
     auto about = subject();
-    auto stopped =
-        forSnapshot ? Stopped{VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT, VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT}
-                    : describe(reason);
+    auto stopped = forSnapshot
+                       ? Stopped{VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT, VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT}
+                       : describe(reason);
     bool transient;
     {
         std::lock_guard lock(lock_);

@@ -844,3 +844,44 @@ def test_only_one_at_a_time(pair):
     assert len(pair.states("ct")) == len(pair.states("data")) == 6
     table = {name: pair.xml(name).findtext("parent/name") for name in pair.names()}
     assert len(set(table.values())) == 6, "one after the other"
+
+
+def test_image_on_a_plain_loop_device(images, make_guest):
+    """What is written there passes by the image: only while it is shut off. From then on it is like any other."""
+    guest = make_guest(root=images.make_root("ct", "64M", "busybox", "-f", "raw"),
+                       filesystem=filesystem(images.path("ct"))).define()
+    subject = Subject(guest, images)
+    guest.start()
+    subject.booted()
+    done = subject.make("one", "--disk-only", check=False)
+    assert done.returncode and "plain loop device" in done.stderr
+    assert subject.names() == [] and subject.inside("echo on > /mark; cat /mark") == "on\n"
+    subject.virsh("destroy")
+    subject.make("one")
+    guest.start()
+    subject.booted(2)
+    subject.inside("echo off > /mark")
+    subject.make("two", "--disk-only", "--quiesce")
+    subject.virsh("snapshot-revert", "one")
+    assert subject.read() == "on\n"
+    subject.virsh("snapshot-revert", "two")
+    assert subject.read() == "off\n"
+    subject.virsh("undefine", "--snapshots-metadata")
+
+
+def test_read_only_file_systems_and_names(images, make_guest, daemon):
+    images.make_root()
+    images.make("data", "32M")
+    guest = make_guest(root=images.path("ct"), filesystem=filesystem(images.path("ct")) +
+                       filesystem(images.path("data"), "/data", "<readonly/>")).define()
+    subject = Subject(guest, images)
+    subject.make("one")
+    assert [(disk.get("name"), disk.get("snapshot")) for disk in subject.xml("one").iter("disk")] == \
+        [("/", "internal"), ("/data", "no")]
+    guest.start()
+    subject.booted()
+    # An alias, of a container that has some.
+    done = subject.make("two", "--disk-only", "--diskspec", "fs0,snapshot=no", check=False)
+    assert done.returncode and "at least one ploop image" in done.stderr
+    subject.virsh("destroy")
+    subject.virsh("undefine", "--snapshots-metadata")

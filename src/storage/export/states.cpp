@@ -5,6 +5,8 @@
 #include "base/log.hpp"
 
 #include <algorithm>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 namespace vz::exports {
@@ -97,6 +99,9 @@ private:
         VZ_CHECK(sendPacket(socket_.get(), request, fd));
         for (;;) {
             VZ_TRY(auto packet, receivePacket(socket_.get()));
+            // Where the other side has died over it, nobody else would.
+            if (!packet && folder_ && !alive(*attachment_))
+                (void)::ioctl(folder_.get(), FITHAW, 0);
             if (!packet)
                 return fail(ErrorCode::OperationFailed, "vz-ploopd, which has ", descriptor_,
                             " open, has ended or given up waiting");
