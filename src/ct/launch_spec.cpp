@@ -41,6 +41,7 @@ void visit(Codec& codec, Value& device) {
     codec("mode", device.mode);
     codec("uid", device.uid);
     codec("gid", device.gid);
+    codec("hold", device.hold);
 }
 
 template<typename Codec, typename Value>

@@ -48,6 +48,8 @@ struct DeviceNode {
     uint32_t mode = 0666;
     uint32_t uid = 0;
     uint32_t gid = 0;
+    /** Host path of the same device, which the supervisor keeps open as long as the node is there. */
+    std::optional<std::string> hold;
 };
 
 struct ResourceLimit {

@@ -16,7 +16,7 @@ namespace vz::domain {
 enum class MetadataKind : uint8_t { Description, Title, Element }; ///< virDomainMetadataType
 
 /** Which lists a device of a container is in. */
-enum class DeviceKind : uint8_t { Filesystem, Interface, Console, HostDevice, Other };
+enum class DeviceKind : uint8_t { Filesystem, Disk, Interface, Console, HostDevice, Other };
 
 /**
  * One domain's XML: what a client defined, canonical, with our extension element and the type as it was
@@ -77,9 +77,9 @@ public:
      * assignAlias it gets one. InvalidArg/OperationFailed if its target is in use. */
     Result<Config> withDevice(const abi::DomainXml& parser, const std::string& xml, bool assignAlias,
                               Device* added) const;
-    /** Finds the device a client means: filesystems by target, interfaces by MAC (or the only match), host
-     * devices by path, consoles by alias or target. DeviceMissing if there is none, OperationFailed if
-     * several match. */
+    /** Finds the device a client means: filesystems and disks by target, interfaces by MAC (or the only
+     * match), host devices by path, consoles by alias or target. DeviceMissing if there is none,
+     * OperationFailed if several match. */
     Result<Device> findDevice(const abi::DomainXml& parser, const std::string& xml) const;
     Result<Device> findDeviceByAlias(const std::string& alias) const;
     Result<Config> withoutDevice(const abi::DomainXml& parser, const Device& device) const;

@@ -26,6 +26,16 @@ struct Filesystem {
     std::string alias;
 };
 
+struct Disk {
+    enum class Type : uint8_t { File, Block, Volume };
+    Type type = Type::File;
+    std::string source; ///< image, device, or "pool/volume"
+    std::string target; ///< "vda"
+    bool readOnly = false, shareable = false;
+    unsigned bootOrder = 0; ///< 0: none
+    std::string alias;
+};
+
 struct Interface {
     std::string type; ///< "bridge", "ethernet", "network", ...
     std::string mac;
@@ -101,6 +111,7 @@ struct Definition {
     bool privateNetwork = true; ///< <features><privnet/> or any <interface>; see validate.cpp for the default
 
     std::vector<Filesystem> filesystems;
+    std::vector<Disk> disks;
     std::vector<Interface> interfaces;
     std::vector<Console> consoles;
     std::vector<HostDevice> hostDevices;
@@ -109,6 +120,8 @@ struct Definition {
 
     /** The filesystem whose target is "/", or null. */
     const Filesystem* root() const;
+    /** The disk with the root if no filesystem is it: the first to boot from, or the first; or null. */
+    const Disk* rootDisk() const;
 };
 
 } // namespace vz::domain

@@ -16,9 +16,8 @@ struct KindRow {
     const char* aliasPrefix;
 };
 constexpr KindRow kinds[] = {
-    {DeviceKind::Filesystem, "filesystem", "fs"},
-    {DeviceKind::Interface, "interface", "net"},
-    {DeviceKind::Console, "console", "console"},
+    {DeviceKind::Filesystem, "filesystem", "fs"},   {DeviceKind::Disk, "disk", "disk"},
+    {DeviceKind::Interface, "interface", "net"},    {DeviceKind::Console, "console", "console"},
     {DeviceKind::HostDevice, "hostdev", "hostdev"},
 };
 
@@ -93,6 +92,13 @@ Result<void> checkFree(const Definition& present, const Definition& added) {
                             "'): detach it first or choose another target");
         }
     }
+    for (const auto& disk : added.disks) {
+        for (const auto& other : present.disks) {
+            if (other.target == disk.target)
+                return fail(ErrorCode::OperationFailed, "the container already has a disk ", other.target,
+                            " (from '", other.source, "'): detach it first or choose another target");
+        }
+    }
     for (const auto& interface : added.interfaces) {
         for (const auto& other : present.interfaces) {
             if (other.mac == interface.mac)
@@ -114,6 +120,8 @@ std::string aliasOf(const Definition& definition, DeviceKind kind, size_t index)
     switch (kind) {
     case DeviceKind::Filesystem:
         return definition.filesystems[index].alias;
+    case DeviceKind::Disk:
+        return definition.disks[index].alias;
     case DeviceKind::Interface:
         return definition.interfaces[index].alias;
     case DeviceKind::Console:
@@ -130,6 +138,8 @@ size_t countOf(const Definition& definition, DeviceKind kind) {
     switch (kind) {
     case DeviceKind::Filesystem:
         return definition.filesystems.size();
+    case DeviceKind::Disk:
+        return definition.disks.size();
     case DeviceKind::Interface:
         return definition.interfaces.size();
     case DeviceKind::Console:
@@ -153,6 +163,8 @@ bool matches(const Definition& present, size_t index, const Snippet& snippet) {
     switch (snippet.row->kind) {
     case DeviceKind::Filesystem:
         return plainPath(present.filesystems[index].target) == plainPath(snippet.model.filesystems[0].target);
+    case DeviceKind::Disk:
+        return present.disks[index].target == snippet.model.disks[0].target;
     case DeviceKind::Interface:
         if (xml::hasAttribute(xml::child(raw, "mac"), "address"))
             return present.interfaces[index].mac == snippet.model.interfaces[0].mac;

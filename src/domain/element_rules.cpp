@@ -72,6 +72,17 @@ constexpr Rule rules[] = {
     {"devices/filesystem/readonly"},
     {"devices/filesystem/alias"},
     {"devices/filesystem/address"},
+    {"devices/disk"},
+    {"devices/disk/driver"},
+    {"devices/disk/source"},
+    {"devices/disk/target"},
+    {"devices/disk/readonly"},
+    {"devices/disk/shareable"},
+    {"devices/disk/serial"},
+    {"devices/disk/boot"},
+    {"devices/disk/backingStore", Inside::Free},
+    {"devices/disk/alias"},
+    {"devices/disk/address"},
     {"devices/interface"},
     {"devices/interface/mac"},
     {"devices/interface/source"},
@@ -112,8 +123,11 @@ struct Hint {
 
 /** What to do instead, for what people try most. */
 constexpr Hint hints[] = {
-    {"devices/disk", "give storage to a container as <filesystem>, or a block device as <hostdev "
-                     "mode='capabilities'>"},
+    {"devices/disk/iotune", "limits of disk I/O are not supported yet"},
+    {"devices/disk/encryption", "open the encrypted disk on the host, and use the device that it has then"},
+    {"devices/disk/source/encryption", "open the encrypted disk on the host, and use its device"},
+    {"devices/disk/source/host", "a disk of the network is given as the device that the host has for it"},
+    {"devices/disk/mirror", "copies of running disks are not supported yet"},
     {"devices/emulator", "containers run under the driver's own supervisor; remove it"},
     {"devices/serial", "use <console type='pty'>"},
     {"devices/parallel", "use <console type='pty'>"},

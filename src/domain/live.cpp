@@ -80,6 +80,7 @@ Result<Config> Config::live(const abi::DomainXml& parser, const LiveFacts& facts
     if (!xml::child(devices, "console"))
         xml::setAttribute(xml::addChild(devices, "console"), "type", "pty");
     addAliases(devices, "filesystem", "fs");
+    addAliases(devices, "disk", "disk");
     addAliases(devices, "interface", "net");
     addAliases(devices, "console", "console");
     addAliases(devices, "hostdev", "hostdev");

@@ -3,6 +3,7 @@
 
 #include "domain/validate_devices.hpp"
 
+#include <algorithm>
 #include <limits>
 #include <map>
 
@@ -134,6 +135,31 @@ Result<Filesystem> readFilesystem(xmlNode* element) {
     return filesystem;
 }
 
+Result<Disk> readDisk(xmlNode* element) {
+    static const std::map<std::string, std::pair<Disk::Type, const char*>, std::less<>> types = {
+        {"file", {Disk::Type::File, "file"}},
+        {"dir", {Disk::Type::File, "dir"}}, // an image with a descriptor is a folder
+        {"block", {Disk::Type::Block, "dev"}},
+        {"volume", {Disk::Type::Volume, "volume"}}};
+    Disk disk;
+    auto type = types.find(xml::attribute(element, "type"));
+    if (type == types.end())
+        return fail(ErrorCode::ConfigUnsupported, "<disk type='", xml::attribute(element, "type"),
+                    "'> is not supported for containers: use file, block or volume, and for a disk of the "
+                    "network the device that the host has for it");
+    auto* source = xml::child(element, "source");
+    disk.type = type->second.first;
+    disk.source = xml::attribute(source, type->second.second);
+    if (disk.type == Disk::Type::Volume && !disk.source.empty())
+        disk.source = cat(xml::attribute(source, "pool"), "/", disk.source);
+    disk.target = xml::attribute(xml::child(element, "target"), "dev");
+    disk.readOnly = xml::child(element, "readonly");
+    disk.shareable = xml::child(element, "shareable");
+    VZ_TRY(disk.bootOrder, numberAttribute(xml::child(element, "boot"), "order", 0u));
+    disk.alias = xml::attribute(xml::child(element, "alias"), "name");
+    return disk;
+}
+
 Result<Interface> readInterface(xmlNode* element) {
     Interface interface;
     auto* source = xml::child(element, "source");
@@ -199,6 +225,9 @@ Result<void> readDevices(Definition& definition, xmlNode* devices) {
         if (name == "filesystem") {
             VZ_TRY(auto filesystem, readFilesystem(element));
             definition.filesystems.push_back(std::move(filesystem));
+        } else if (name == "disk") {
+            VZ_TRY(auto disk, readDisk(element));
+            definition.disks.push_back(std::move(disk));
         } else if (name == "interface") {
             VZ_TRY(auto interface, readInterface(element));
             definition.interfaces.push_back(std::move(interface));
@@ -238,6 +267,14 @@ const Filesystem* Definition::root() const {
             return &filesystem;
     }
     return nullptr;
+}
+
+const Disk* Definition::rootDisk() const {
+    if (root() || disks.empty())
+        return nullptr;
+    auto rank = [](const Disk& disk) { return disk.bootOrder - 1; }; // none comes last
+    return &*std::min_element(disks.begin(), disks.end(),
+                              [&](auto& a, auto& b) { return rank(a) < rank(b); });
 }
 
 Result<Definition> readDefinition(xmlNode* domain, std::string virtType) {

@@ -140,14 +140,18 @@ Result<void> checkBlock(const std::string& path, std::string_view element) {
         return unsupported("the <", element, "> source ", path, " cannot be used: ", info.error().message());
     if (!S_ISBLK(info->st_mode))
         return unsupported("the <", element, "> source ", path, " is not a block device");
+    for (const auto& root : hostRoots()) {
+        if (root.device == info->st_rdev)
+            return unsupported("the <", element, "> source ", path, " has the host's own /");
+    }
     return {};
 }
 
 /** What is in it is looked at when it is attached. */
-Result<void> checkImage(const Filesystem& filesystem) {
-    auto info = statSource(filesystem.source, "the image");
+Result<void> checkImage(const std::string& source, const std::string& target, std::string_view element) {
+    auto info = statSource(source, "the image");
     if (!info)
-        return unsupported("the <filesystem> source ", filesystem.source, " for ", filesystem.target,
+        return unsupported("the <", element, "> source ", source, " for ", target,
                            " cannot be used: ", info.error().message());
     return {};
 }
@@ -164,15 +168,20 @@ Result<void> checkFilesystem(const Filesystem& filesystem, bool isRoot, const Pa
             return unsupported("<filesystem type='ram'> cannot be the root: it would be empty");
         return {};
     case Filesystem::Type::File:
-        return checkImage(filesystem);
+        return checkImage(filesystem.source, filesystem.target, "filesystem");
     case Filesystem::Type::Template:
         return unsupported("<filesystem type='template'> (", filesystem.source,
                            ") cannot be started yet: use type mount, bind or block");
     case Filesystem::Type::Volume:
-        return unsupported("<filesystem type='volume'> (", filesystem.source,
-                           ") cannot be started yet: use type mount, bind or block");
+        return {}; // its pool is asked when it is attached
     }
     return {};
+}
+
+Result<void> checkDisk(const Disk& disk) {
+    if (disk.type == Disk::Type::Block)
+        return checkBlock(disk.source, "disk");
+    return disk.type == Disk::Type::File ? checkImage(disk.source, disk.target, "disk") : Result<void>();
 }
 
 Result<void> checkHostDevice(const HostDevice& device) {
@@ -193,12 +202,14 @@ Result<void> checkHostDevice(const HostDevice& device) {
 
 Result<void> checkStartable(const Definition& definition, const Paths& paths) {
     const auto* root = definition.root();
-    if (!root)
+    if (!root && definition.disks.empty())
         return unsupported("the container '", definition.name,
                            "' has no root filesystem: give it a <filesystem> with "
-                           "<target dir='/'/>");
+                           "<target dir='/'/>, or a <disk>");
     for (const auto& filesystem : definition.filesystems)
         VZ_CHECK(checkFilesystem(filesystem, &filesystem == root, paths));
+    for (const auto& disk : definition.disks)
+        VZ_CHECK(checkDisk(disk));
     for (const auto& interface : definition.interfaces) {
         if (interface.type != "bridge" && interface.type != "ethernet")
             return unsupported("<interface type='", interface.type, "'> (", interface.mac,

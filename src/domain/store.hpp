@@ -48,7 +48,8 @@ struct UsedDisk {
     std::string image;     ///< id of its attachment (exports::Attachment); empty for a device of the host
     std::string device;    ///< block device on the host
     std::string partition; ///< what has the file system; empty if none was found
-    std::string place;     ///< inside: where it is mounted, or its device node
+    std::string fsType;
+    std::string place; ///< inside: where it is mounted, or its device node
     bool mounted = false;
     bool readOnly = false;
 };

@@ -83,6 +83,41 @@ Result<void> checkFilesystem(xmlNode* element, const Filesystem& filesystem) {
     return {};
 }
 
+/** "vda", "sdab": as libvirt counts them, and never the name of another device. */
+bool isDiskName(std::string_view name) {
+    for (std::string_view prefix : {"hd", "sd", "vd", "xvd"}) {
+        if (!name.starts_with(prefix))
+            continue;
+        auto rest = name.substr(prefix.size());
+        return !rest.empty() && rest.size() <= 3 &&
+               std::all_of(rest.begin(), rest.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+    }
+    return false;
+}
+
+/** A disk whose attributes say how a machine's emulator is to treat it is as good for a container. */
+Result<void> checkDisk(xmlNode* element, const Disk& disk) {
+    auto device = xml::attribute(element, "device");
+    if (!device.empty() && device != "disk")
+        return unsupported("<disk device='", device,
+                           "'> is not supported for containers, which have no such ",
+                           "drive: use device='disk', or <filesystem type='file'> to mount an image");
+    VZ_CHECK(refuseAttributes(element, {"sgio", "rawio"}));
+    VZ_CHECK(refuseAttributes(xml::child(element, "driver"), {"copy_on_read", "iothread"}));
+    VZ_CHECK(refuseAttributes(xml::child(element, "source"), {"startupPolicy"}));
+    if (auto* store = xml::child(element, "backingStore"); store && !xml::children(store).empty())
+        return unsupported(
+            "<backingStore> is not supported for containers: a ploop image names its own files");
+    if (!isDiskName(disk.target))
+        return fail(ErrorCode::XmlError, "the <target dev='", disk.target,
+                    "'> of a <disk> has to be a name as vda, sdb or hdc");
+    if (disk.source.empty())
+        return unsupported("the <disk> ", disk.target, " has no source: a container has no empty drives");
+    if (disk.type == Disk::Type::Volume)
+        return {};
+    return checkPath(disk.source, true, cat("the <source> of the <disk> ", disk.target));
+}
+
 /** As the kernel's dev_valid_name(). */
 Result<void> checkDevName(const std::string& name, std::string_view what) {
     if (name.empty())
@@ -162,8 +197,9 @@ Result<void> checkIdle(xmlNode* element) {
     if (name == "memballoon")
         return allowOnly(element, "model", {"none"});
     if (name == "controller") {
-        VZ_CHECK(allowOnly(element, "type", {"usb"}));
-        if (xml::attribute(element, "model") != "none")
+        // libvirt's parser adds those of disks.
+        VZ_CHECK(allowOnly(element, "type", {"usb", "scsi", "ide", "sata"}));
+        if (xml::attribute(element, "type") == "usb" && xml::attribute(element, "model") != "none")
             return unsupported(
                 "a USB <controller> is not supported for containers: remove it or use model='none'");
     }
@@ -171,13 +207,17 @@ Result<void> checkIdle(xmlNode* element) {
 }
 
 Result<void> checkUnique(const Definition& definition) {
-    std::set<std::string> targets, macs, guestNames, hostNames, devices;
+    std::set<std::string> targets, disks, macs, guestNames, hostNames, devices;
     auto twice = [](std::string_view what, const std::string& value) {
         return fail(ErrorCode::XmlError, what, " ", value, " is used twice");
     };
     for (const auto& filesystem : definition.filesystems) {
         if (!targets.insert(plainPath(filesystem.target)).second)
             return twice("the <filesystem> target", filesystem.target);
+    }
+    for (const auto& disk : definition.disks) {
+        if (!disks.insert(disk.target).second)
+            return twice("the <disk> target", disk.target);
     }
     for (const auto& interface : definition.interfaces) {
         if (!macs.insert(interface.mac).second)
@@ -217,11 +257,13 @@ Result<void> checkRawDevices(xmlNode* devices) {
 }
 
 Result<void> checkDevices(xmlNode* devices, const Definition& definition) {
-    size_t filesystem = 0, console = 0, hostDevice = 0;
+    size_t filesystem = 0, disk = 0, console = 0, hostDevice = 0;
     for (auto* element : xml::children(devices)) {
         auto name = xml::name(element);
         if (name == "filesystem")
             VZ_CHECK(checkFilesystem(element, definition.filesystems[filesystem++]));
+        else if (name == "disk")
+            VZ_CHECK(checkDisk(element, definition.disks[disk++]));
         else if (name == "console")
             VZ_CHECK(checkConsole(definition.consoles[console++]));
         else if (name == "hostdev")

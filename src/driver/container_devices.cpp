@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "ct/network.hpp"
 #include "driver/container_domain.hpp"
+#include "driver/container_storage.hpp"
 #include "driver/driver.hpp"
 #include "driver/launch.hpp"
 
@@ -15,21 +16,32 @@ namespace {
 Error cannotHotplug(std::string_view what) {
     return fail(
         ErrorCode::OperationUnsupported, "this kind of device cannot be ", what,
-        " while a container runs; only filesystem, interface and hostdev (storage, misc) devices can. ",
+        " while a container runs; only disk, filesystem, interface and hostdev (storage, misc) devices can. ",
         "Change the persistent config (--config) and restart it");
 }
 
 } // namespace
 
 Result<void> ContainerDomain::attachDevice(const domain::Config& changed,
-                                           const domain::Config::Device& device,
-                                           domain::Config::LiveFacts& facts) {
+                                           const domain::Config::Device& device, LiveParts& parts) {
+    auto& facts = parts.facts;
     VZ_TRY(auto container, running());
     const auto& definition = changed.definition();
     switch (device.kind) {
     case DeviceKind::Filesystem: {
-        VZ_TRY(auto mount, mountOf(definition.filesystems.at(device.index), facts.uidMap, {}));
+        const auto& filesystem = definition.filesystems.at(device.index);
+        if (isOnDisk(filesystem)) {
+            DiskLeases leases;
+            VZ_CHECK(leases.take(filesystem));
+            return attachDisk(leases, parts);
+        }
+        VZ_TRY(auto mount, mountOf(filesystem, facts.uidMap, {}));
         return container->attachMount(mount);
+    }
+    case DeviceKind::Disk: {
+        DiskLeases leases;
+        VZ_CHECK(leases.take(definition.disks.at(device.index), false));
+        return attachDisk(leases, parts);
     }
     case DeviceKind::HostDevice: {
         VZ_TRY(auto grant, deviceOf(definition.hostDevices.at(device.index)));
@@ -55,7 +67,8 @@ Result<void> ContainerDomain::attachDevice(const domain::Config& changed,
 }
 
 Result<void> ContainerDomain::detachDevice(const domain::Config& config, const domain::Config::Device& device,
-                                           domain::Config::LiveFacts& facts) {
+                                           LiveParts& parts) {
+    auto& facts = parts.facts;
     VZ_TRY(auto container, running());
     const auto& definition = config.definition();
     switch (device.kind) {
@@ -64,8 +77,11 @@ Result<void> ContainerDomain::detachDevice(const domain::Config& config, const d
         if (filesystem.target == "/")
             return fail(ErrorCode::OperationInvalid,
                         "the root filesystem of a running container cannot be detached");
-        return container->detachMount(filesystem.target);
+        return isOnDisk(filesystem) ? detachDisk(filesystem.target, parts)
+                                    : container->detachMount(filesystem.target);
     }
+    case DeviceKind::Disk:
+        return detachDisk(definition.disks.at(device.index).target, parts);
     case DeviceKind::HostDevice: {
         VZ_TRY(auto grant, deviceOf(definition.hostDevices.at(device.index)));
         VZ_TRY(auto group, cgroup());
@@ -83,31 +99,36 @@ Result<void> ContainerDomain::detachDevice(const domain::Config& config, const d
     }
 }
 
+Result<ContainerDomain::LiveParts> ContainerDomain::liveParts() const {
+    std::lock_guard lock(lock_);
+    if (!live_)
+        return notRunning();
+    return LiveParts{live_->facts, live_->disks};
+}
+
+Result<void> ContainerDomain::setLiveParts(LiveParts parts) {
+    std::lock_guard lock(lock_);
+    if (!live_)
+        return notRunning();
+    live_->facts = std::move(parts.facts);
+    live_->disks = std::move(parts.disks);
+    return {};
+}
+
 Result<void> ContainerDomain::attachLive(const std::string& xml) {
     VZ_CHECK(running());
     auto before = current();
     domain::Config::Device device{};
     VZ_TRY(auto changed, before.withDevice(driver_.parser(), xml, true, &device));
-    domain::Config::LiveFacts facts;
-    {
-        std::lock_guard lock(lock_);
-        if (!live_)
-            return notRunning();
-        facts = live_->facts;
-    }
-    VZ_CHECK(attachDevice(changed, device, facts));
+    VZ_TRY(auto parts, liveParts());
+    VZ_CHECK(attachDevice(changed, device, parts));
     auto finish = [&]() -> Result<void> {
-        VZ_TRY(auto live, changed.withFacts(driver_.parser(), facts));
-        {
-            std::lock_guard lock(lock_);
-            if (!live_)
-                return notRunning();
-            live_->facts = facts;
-        }
+        VZ_TRY(auto live, changed.withFacts(driver_.parser(), parts.facts));
+        VZ_CHECK(setLiveParts(parts));
         return setLive(std::move(live));
     };
     if (auto finished = finish(); !finished) {
-        if (auto undone = detachDevice(changed, device, facts); !undone)
+        if (auto undone = detachDevice(changed, device, parts); !undone)
             log::warning("a device stays attached after a failure: ", undone.error().message());
         return finished;
     }
@@ -119,23 +140,12 @@ Result<void> ContainerDomain::detachLive(const domain::Config::Device& device) {
     VZ_CHECK(running());
     auto before = current();
     VZ_TRY(auto changed, before.withoutDevice(driver_.parser(), device));
-    domain::Config::LiveFacts facts;
-    {
-        std::lock_guard lock(lock_);
-        if (!live_)
-            return notRunning();
-        facts = live_->facts;
-    }
-    if (auto detached = detachDevice(before, device, facts); !detached) {
+    VZ_TRY(auto parts, liveParts());
+    if (auto detached = detachDevice(before, device, parts); !detached) {
         driver_.events().deviceRemovalFailed(subject(), device.alias);
         return detached;
     }
-    {
-        std::lock_guard lock(lock_);
-        if (!live_)
-            return notRunning();
-        live_->facts = facts;
-    }
+    VZ_CHECK(setLiveParts(std::move(parts)));
     VZ_CHECK(setLive(std::move(changed)));
     driver_.events().deviceRemoved(subject(), device.alias);
     return {};

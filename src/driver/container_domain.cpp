@@ -74,6 +74,13 @@ Result<std::shared_ptr<ct::Cgroup>> ContainerDomain::cgroup() const {
     return live_->cgroup;
 }
 
+Result<std::vector<domain::UsedDisk>> ContainerDomain::disks() const {
+    std::lock_guard lock(lock_);
+    if (!live_)
+        return notRunning();
+    return live_->disks;
+}
+
 virConnectPtr ContainerDomain::autodestroyOwner() const {
     std::lock_guard lock(lock_);
     return live_ ? live_->autodestroyOwner : nullptr;

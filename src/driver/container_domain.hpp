@@ -21,6 +21,7 @@
 
 namespace vz::driver {
 
+class DiskLeases;
 class Driver;
 
 /**
@@ -51,6 +52,8 @@ public:
     /** The handles of the running container; OperationInvalid if it is not running. */
     Result<std::shared_ptr<ct::Container>> running() const;
     Result<std::shared_ptr<ct::Cgroup>> cgroup() const;
+    /** The images and devices that it uses; OperationInvalid if it is not running. */
+    Result<std::vector<domain::UsedDisk>> disks() const;
 
     // Lifecycle; the caller holds the modify job.
     struct StartMode {
@@ -149,10 +152,19 @@ private:
     Result<void> removeStates(const domain::Snapshot& snapshot);
     Result<void> removeSnapshots(const std::vector<domain::SnapshotRef>& gone, bool metadataOnly);
     Result<void> adoptConfigOf(const domain::Snapshot& snapshot);
+    /** What a device that comes or goes changes beside the XML. */
+    struct LiveParts {
+        domain::Config::LiveFacts facts;
+        std::vector<domain::UsedDisk> disks;
+    };
+    Result<LiveParts> liveParts() const;
+    Result<void> setLiveParts(LiveParts parts);
     Result<void> attachDevice(const domain::Config& changed, const domain::Config::Device& device,
-                              domain::Config::LiveFacts& facts);
+                              LiveParts& parts);
     Result<void> detachDevice(const domain::Config& config, const domain::Config::Device& device,
-                              domain::Config::LiveFacts& facts);
+                              LiveParts& parts);
+    Result<void> attachDisk(DiskLeases& leases, LiveParts& parts);
+    Result<void> detachDisk(const std::string& name, LiveParts& parts);
 
     Driver& driver_;
     const std::string uuid_;

@@ -133,7 +133,7 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
     undo.add([&leases] { leases.giveBack(); });
     VZ_CHECK(leases.take(definition));
     VZ_TRY(auto spec, launchSpec(driver_, definition, runDir(), leases.disks()));
-    VZ_TRY(auto limits, startLimits(definition));
+    VZ_TRY(auto limits, startLimits(definition, leases.disks()));
     live.facts.uidMap = spec.uids;
     live.facts.gidMap = spec.gids;
 

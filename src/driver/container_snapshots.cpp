@@ -32,8 +32,9 @@ exports::FolderOf folderOf(const std::shared_ptr<ct::Container>& container) {
     if (!container)
         return {};
     return [container](const exports::Attachment& attachment) -> Result<UniqueFd> {
-        VZ_TRY(auto found, exports::mountedFolder(attachment, container->supervisor()));
-        if (found || container->init() == 0)
+        auto found = exports::mountedFolder(attachment, container->supervisor());
+        // What the supervisor has mounted, nobody else can hide.
+        if ((found && *found) || container->init() == 0)
             return found;
         return exports::mountedFolder(attachment, container->init());
     };

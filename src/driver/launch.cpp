@@ -65,17 +65,18 @@ Result<std::string> readInside(const std::string& root, const std::string& path)
 }
 
 /** "+12", "12" or a name, which is looked up in the container's own passwd or group file. */
-Result<uint32_t> idInside(const std::string& wanted, const domain::Filesystem& root, const char* database,
+Result<uint32_t> idInside(const std::string& wanted, const domain::Filesystem* root, const char* database,
                           const char* element) {
     std::string_view digits = wanted;
     if (digits.starts_with('+'))
         digits.remove_prefix(1);
     if (auto number = parseNumber<uint32_t>(digits))
         return *number;
-    if (root.type != domain::Filesystem::Type::Mount && root.type != domain::Filesystem::Type::Bind)
+    if (!root ||
+        (root->type != domain::Filesystem::Type::Mount && root->type != domain::Filesystem::Type::Bind))
         return fail(ErrorCode::ConfigUnsupported, "<", element, "> '", wanted,
                     "' must be a number where the root is no folder of the host");
-    VZ_TRY(auto content, readInside(root.source, database));
+    VZ_TRY(auto content, readInside(root->source, database));
     for (auto line : lines(content)) {
         auto parts = split(line, ':');
         if (parts.size() > 2 && parts[0] == wanted) {
@@ -129,10 +130,20 @@ Result<void> setFilesystems(const domain::Definition& definition, const std::vec
         else
             spec.mounts.push_back(std::move(mount));
     }
+    for (const auto& disk : definition.disks) {
+        const auto* used = diskNamed(disks, disk.target);
+        if (!used)
+            return fail(ErrorCode::InternalError, "no device was made for ", disk.target);
+        if (used->place == "/")
+            spec.root = mountOf(*used, spec.uids);
+        else if (used->mounted)
+            spec.mounts.push_back(mountOf(*used, spec.uids));
+    }
     return {};
 }
 
-Result<void> setDevices(const domain::Definition& definition, ct::LaunchSpec& spec) {
+Result<void> setDevices(const domain::Definition& definition, const std::vector<domain::UsedDisk>& disks,
+                        ct::LaunchSpec& spec) {
     spec.devices = ct::defaultDevices();
     std::erase_if(spec.devices, [&](const auto& node) {
         return node.path == "/dev/fuse" && definition.extension.fuse == false;
@@ -140,6 +151,13 @@ Result<void> setDevices(const domain::Definition& definition, ct::LaunchSpec& sp
     for (const auto& device : definition.hostDevices) {
         VZ_TRY(auto grant, deviceOf(device));
         spec.devices.push_back(std::move(grant.node));
+    }
+    for (const auto& disk : disks) {
+        if (disk.mounted)
+            continue;
+        VZ_TRY(auto grants, nodesOf(disk));
+        for (auto& grant : grants)
+            spec.devices.push_back(std::move(grant.node));
     }
     return {};
 }
@@ -186,14 +204,12 @@ Result<ct::Mount> mountOf(const domain::Filesystem& filesystem, const std::vecto
         mount.size = filesystem.ramBytes;
         return mount;
     case Type::Block:
-    case Type::File: {
+    case Type::File:
+    case Type::Volume: {
         const auto* disk = diskNamed(disks, filesystem.target);
         if (!disk)
             return fail(ErrorCode::InternalError, "no device was made for ", filesystem.source);
-        mount.kind = ct::Mount::Kind::Block;
-        mount.source = disk->partition;
-        mount.idMapped = !uids.empty();
-        return mount;
+        return mountOf(*disk, uids);
     }
     default:
         return fail(
@@ -248,23 +264,22 @@ Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& defi
     spec.onReboot = definition.onReboot;
     spec.onCrash = definition.onCrash;
     const auto* root = definition.root();
-    if (!root)
-        return fail(ErrorCode::ConfigUnsupported, "the container has no <filesystem> with target '/'");
     VZ_CHECK(mapIds(driver, definition, spec));
     if (!definition.initUser.empty()) {
-        VZ_TRY(spec.initUid, idInside(definition.initUser, *root, "/etc/passwd", "inituser"));
+        VZ_TRY(spec.initUid, idInside(definition.initUser, root, "/etc/passwd", "inituser"));
     }
     if (!definition.initGroup.empty()) {
-        VZ_TRY(spec.initGid, idInside(definition.initGroup, *root, "/etc/group", "initgroup"));
+        VZ_TRY(spec.initGid, idInside(definition.initGroup, root, "/etc/group", "initgroup"));
     }
     VZ_CHECK(setFilesystems(definition, disks, spec));
-    VZ_CHECK(setDevices(definition, spec));
+    VZ_CHECK(setDevices(definition, disks, spec));
     VZ_CHECK(setSecurity(definition, spec));
     setConsoles(definition, spec);
     return spec;
 }
 
-Result<ct::CgroupLimits> startLimits(const domain::Definition& definition) {
+Result<ct::CgroupLimits> startLimits(const domain::Definition& definition,
+                                     const std::vector<domain::UsedDisk>& disks) {
     ct::CgroupLimits limits;
     limits.memoryBytes = definition.hardLimitKiB.value_or(definition.memoryKiB) * 1024;
     if (definition.softLimitKiB)
@@ -286,6 +301,13 @@ Result<ct::CgroupLimits> startLimits(const domain::Definition& definition) {
     for (const auto& device : definition.hostDevices) {
         VZ_TRY(auto grant, deviceOf(device));
         limits.devices.push_back(std::move(grant.rule));
+    }
+    for (const auto& disk : disks) {
+        if (disk.mounted)
+            continue;
+        VZ_TRY(auto grants, nodesOf(disk));
+        for (auto& grant : grants)
+            limits.devices.push_back(std::move(grant.rule));
     }
     return limits;
 }

@@ -4,6 +4,7 @@
 #include "ct/cgroup.hpp"
 #include "ct/launch_spec.hpp"
 #include "domain/definition.hpp"
+#include "domain/store.hpp"
 #include "driver/driver.hpp"
 
 namespace vz::driver {
@@ -13,7 +14,8 @@ Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& defi
                                   const std::string& runDir, const std::vector<domain::UsedDisk>& disks);
 
 /** Limits and device rules that its cgroups start with. */
-Result<ct::CgroupLimits> startLimits(const domain::Definition& definition);
+Result<ct::CgroupLimits> startLimits(const domain::Definition& definition,
+                                     const std::vector<domain::UsedDisk>& disks);
 
 /** One <filesystem> as a mount; decides whether owners are mapped (@p uids empty: never). @p disks has those
  * that are on images. */

@@ -11,9 +11,6 @@ namespace vz::driver {
 
 namespace {
 
-/** The public API has a size behind these, which libvirt itself sees to. */
-using BlockStats = int (*)(virDomainPtr, const char*, virDomainBlockStatsPtr);
-
 /** What containers have by other means, or not yet. */
 void addMachineSizes(std::vector<abi::SlotEntry>& table) {
     table.insert(table.end(),
@@ -57,11 +54,7 @@ void addMachineSizes(std::vector<abi::SlotEntry>& table) {
 
 void addMachineBlocks(std::vector<abi::SlotEntry>& table) {
     table.insert(table.end(), {
-                                  entryAs<"domainBlockStats", BlockStats>(),
-                                  entry<"domainBlockStatsFlags", &virDomainBlockStatsFlags>(),
-                                  entry<"domainBlockResize", &virDomainBlockResize>(),
                                   entry<"domainBlockPeek", &virDomainBlockPeek>(),
-                                  entry<"domainGetBlockInfo", &virDomainGetBlockInfo>(),
                                   entry<"domainGetDiskErrors", &virDomainGetDiskErrors>(),
                                   entry<"domainBlockJobAbort", &virDomainBlockJobAbort>(),
                                   entry<"domainGetBlockJobInfo", &virDomainGetBlockJobInfo>(),
@@ -128,7 +121,6 @@ void addMachineGuest(std::vector<abi::SlotEntry>& table) {
                      entry<"domainInjectNMI", &virDomainInjectNMI>(),
                      entry<"domainSendKey", &virDomainSendKey>(),
                      entry<"domainMemoryPeek", &virDomainMemoryPeek>(),
-                     entry<"domainFSTrim", &virDomainFSTrim>(),
                      entry<"domainFSFreeze", &virDomainFSFreeze>(),
                      entry<"domainFSThaw", &virDomainFSThaw>(),
                      entry<"domainAgentSetResponseTimeout", &virDomainAgentSetResponseTimeout>(),

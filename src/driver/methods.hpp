@@ -150,6 +150,17 @@ Result<void> detachDeviceFlags(const DomainCall& call, const char* xml, unsigned
 Result<void> detachDeviceAlias(const DomainCall& call, const char* alias, unsigned int flags);
 Result<void> updateDeviceFlags(const DomainCall& call, const char* xml, unsigned int flags);
 
+// blocks.cpp
+Result<void> blockResize(const DomainCall& call, const char* name, unsigned long long size,
+                         unsigned int flags);
+Result<void> getBlockInfo(const DomainCall& call, const char* name, virDomainBlockInfoPtr info,
+                          unsigned int flags);
+Result<void> blockStats(const DomainCall& call, const char* name, virDomainBlockStatsPtr stats);
+Result<void> blockStatsFlags(const DomainCall& call, const char* name, virTypedParameterPtr params,
+                             int* count, unsigned int flags);
+Result<void> fsTrim(const DomainCall& call, const char* mountPoint, unsigned long long minimum,
+                    unsigned int flags);
+
 // guest.cpp
 Result<void> openConsole(const DomainCall& call, const char* device, virStreamPtr stream, unsigned int flags);
 Result<int> openNamespace(const DomainCall& call, int** fds, unsigned int flags);

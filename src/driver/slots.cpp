@@ -15,6 +15,7 @@ using AllDomainStats = int (*)(virConnectPtr, virDomainPtr*, unsigned int, unsig
 
 /** The public API has a size behind these, which libvirt itself sees to. */
 using InterfaceStats = int (*)(virDomainPtr, const char*, virDomainInterfaceStatsPtr);
+using BlockStats = int (*)(virDomainPtr, const char*, virDomainBlockStatsPtr);
 
 void addConnection(std::vector<abi::SlotEntry>& table) {
     table.insert(
@@ -179,6 +180,17 @@ void addSnapshots(std::vector<abi::SlotEntry>& table) {
         });
 }
 
+void addBlocks(std::vector<abi::SlotEntry>& table) {
+    table.insert(table.end(),
+                 {
+                     entry<"domainBlockResize", &virDomainBlockResize, &blockResize>(),
+                     entry<"domainGetBlockInfo", &virDomainGetBlockInfo, &getBlockInfo>(),
+                     entryAs<"domainBlockStats", BlockStats, &blockStats>(),
+                     entry<"domainBlockStatsFlags", &virDomainBlockStatsFlags, &blockStatsFlags>(),
+                     entry<"domainFSTrim", &virDomainFSTrim, &fsTrim>(),
+                 });
+}
+
 } // namespace
 
 std::vector<abi::SlotEntry> slotTable() {
@@ -190,6 +202,7 @@ std::vector<abi::SlotEntry> slotTable() {
     addState(table);
     addGuest(table);
     addSnapshots(table);
+    addBlocks(table);
     addMachineSlots(table);
     return table;
 }

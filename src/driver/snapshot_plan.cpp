@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "driver/snapshot_plan.hpp"
 
+#include "driver/container_storage.hpp"
 #include "storage/ploop/locate.hpp"
 
 #include <algorithm>
+#include <functional>
 
 namespace vz::driver {
 
@@ -15,27 +17,31 @@ namespace {
 /** A file system or disk of the container. */
 struct Candidate {
     std::string name, alias;
-    std::string source; ///< what may be an image; empty if it is of a kind that never is
+    std::function<Result<std::string>()>
+        source; ///< what may be an image; none if it is of a kind that never is
     bool writable = true;
     bool required = false; ///< a snapshot without it has to be asked for
 };
 
 std::vector<Candidate> candidatesOf(const domain::Definition& definition) {
-    using Type = domain::Filesystem::Type;
     std::vector<Candidate> found;
     for (const auto& one : definition.filesystems) {
-        bool onDisk = one.type == Type::File || one.type == Type::Block;
-        found.push_back({one.target, one.alias, onDisk ? one.source : std::string(), !one.readOnly,
-                         one.target == "/" || onDisk});
+        Candidate candidate{one.target, one.alias, {}, !one.readOnly, one.target == "/" || isOnDisk(one)};
+        if (isOnDisk(one))
+            candidate.source = [&one] { return hostPathOf(one); };
+        found.push_back(std::move(candidate));
     }
+    for (const auto& one : definition.disks)
+        found.push_back({one.target, one.alias, [&one] { return hostPathOf(one); }, !one.readOnly, true});
     return found;
 }
 
 /** The image's descriptor; empty if it is no image. */
 Result<std::string> imageOf(const Candidate& candidate) {
-    if (candidate.source.empty())
+    if (!candidate.source)
         return std::string();
-    auto found = ploop::locate(ploop::hostFiles(), candidate.source);
+    VZ_TRY(auto path, candidate.source());
+    auto found = ploop::locate(ploop::hostFiles(), path);
     if (!found)
         return std::move(found).takeError().within(cat("cannot look at the image of '", candidate.name, "'"));
     return found->kind == ploop::Located::Kind::Image ? found->path : std::string();

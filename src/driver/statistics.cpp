@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "ct/network.hpp"
+#include "driver/blocks.hpp"
 #include "driver/methods.hpp"
 #include "driver/typed_params.hpp"
 
@@ -70,6 +71,28 @@ void addNet(TypedParams& out, const domain::Definition& definition) {
     }
 }
 
+void addBlock(TypedParams& out, const ContainerDomain& domain) {
+    auto reports = blockReports(domain);
+    out.add("block.count", static_cast<unsigned int>(reports.size()));
+    for (size_t i = 0; i < reports.size(); ++i) {
+        const auto& [name, path, sizes, counters] = reports[i];
+        auto prefix = cat("block.", i, ".");
+        out.add(prefix + "name", name);
+        out.add(prefix + "path", path);
+        out.add(prefix + "rd.reqs", Number(counters.reads));
+        out.add(prefix + "rd.bytes", Number(counters.readBytes));
+        out.add(prefix + "rd.times", Number(counters.readNs));
+        out.add(prefix + "wr.reqs", Number(counters.writes));
+        out.add(prefix + "wr.bytes", Number(counters.writeBytes));
+        out.add(prefix + "wr.times", Number(counters.writeNs));
+        out.add(prefix + "fl.reqs", Number(counters.flushes));
+        out.add(prefix + "fl.times", Number(counters.flushNs));
+        out.add(prefix + "allocation", Number(sizes.allocation));
+        out.add(prefix + "capacity", Number(sizes.capacity));
+        out.add(prefix + "physical", Number(sizes.physical));
+    }
+}
+
 void addAll(TypedParams& out, const ContainerDomain& domain, unsigned int stats) {
     auto config = domain.current();
     const auto& definition = config.definition();
@@ -86,7 +109,7 @@ void addAll(TypedParams& out, const ContainerDomain& domain, unsigned int stats)
     if (stats & VIR_DOMAIN_STATS_INTERFACE && running)
         addNet(out, definition);
     if (stats & VIR_DOMAIN_STATS_BLOCK && running)
-        out.add("block.count", 0u);
+        addBlock(out, domain);
 }
 
 constexpr unsigned int supportedStats = VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_CPU_TOTAL |

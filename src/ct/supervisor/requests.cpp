@@ -151,7 +151,11 @@ Result<ct::Message> Supervisor::openMount(const ct::Record& body) {
 
 Result<ct::Message> Supervisor::attachDevice(const ct::Record& body) {
     VZ_TRY(auto device, ct::decodeDevice(body.text("device")));
-    VZ_CHECK(devices_.addNode(spec_, device, root_));
+    VZ_CHECK(hold(device));
+    if (auto made = devices_.addNode(spec_, device, root_); !made) {
+        holders_.erase(device.path);
+        return std::move(made).takeError();
+    }
     spec_.devices.push_back(std::move(device));
     return ok();
 }
@@ -163,6 +167,7 @@ Result<ct::Message> Supervisor::detachDevice(const ct::Record& body) {
         return fail(ErrorCode::DeviceMissing, "the container '", spec_.name, "' has no device '",
                     body.text("path"), "'");
     VZ_CHECK(devices_.removeNode(*found, root_));
+    holders_.erase(found->path);
     spec_.devices.erase(found);
     return ok();
 }

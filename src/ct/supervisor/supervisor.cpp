@@ -184,7 +184,17 @@ Result<void> Supervisor::makeConsoles() {
     return {};
 }
 
+Result<void> Supervisor::hold(const ct::DeviceNode& device) {
+    if (!device.hold || holders_.contains(device.path))
+        return {};
+    VZ_TRY(auto holder, file::open(*device.hold, O_RDONLY));
+    holders_.emplace(device.path, std::move(holder));
+    return {};
+}
+
 Result<void> Supervisor::makeDevices() {
+    for (const auto& device : spec_.devices)
+        VZ_CHECK(hold(device));
     return devices_.create(spec_, root_);
 }
 

@@ -8,6 +8,7 @@
 #include "ct/supervisor/namespaces.hpp"
 #include "ct/supervisor/root_tree.hpp"
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -88,6 +89,7 @@ private:
     Result<ct::Message> netNamespace(const ct::Record& body);
     Result<ct::Message> namespaces(const ct::Record& body);
     Result<void> needInit() const;
+    Result<void> hold(const ct::DeviceNode& device);
 
     Loop loop_;
     ct::LaunchSpec spec_;
@@ -99,6 +101,7 @@ private:
     HeldNamespaces held_;
     RootTree root_;
     DeviceTree devices_;
+    std::map<std::string, UniqueFd> holders_; ///< by the path of the node inside
     std::vector<std::unique_ptr<Console>> consoles_;
     std::vector<unsigned> terminals_; // numbers of the consoles' terminals inside
     UniqueFd self_;

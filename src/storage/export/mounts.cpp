@@ -78,9 +78,11 @@ Result<UniqueFd> mountedFolder(const Attachment& attachment, pid_t pid) {
     std::string whole = numberOf(attachment.device), part = numberOf(attachment.partition);
     VZ_TRY(auto mounts, allMounts(cat(pid)));
     VZ_TRY(auto root, file::open(cat("/proc/", pid, "/root"), O_PATH | O_DIRECTORY));
+    bool mounted = false;
     for (const auto& mount : mounts) {
         if (mount.number != whole && mount.number != part)
             continue;
+        mounted = true;
         // Links on the way lead to places of that process, not to ours.
         open_how how{};
         how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
@@ -95,6 +97,9 @@ Result<UniqueFd> mountedFolder(const Attachment& attachment, pid_t pid) {
         if (number == mount.number && (S_ISDIR(info.st_mode) || S_ISREG(info.st_mode)))
             return fd;
     }
+    if (mounted)
+        return fail(ErrorCode::OperationFailed, attachment.device,
+                    " is mounted, but where, something else is mounted over it");
     return UniqueFd();
 }
 

@@ -10,7 +10,9 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <fcntl.h>
+#include <linux/btrfs.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/statfs.h>
@@ -22,7 +24,7 @@ namespace {
 using namespace ploop;
 
 constexpr unsigned long ext4ResizeFs = _IOW('f', 16, uint64_t); ///< fs/ext4/ext4.h; not in a public header
-constexpr long extMagic = 0xEF53, xfsMagic = 0x58465342;
+constexpr long extMagic = 0xEF53, xfsMagic = 0x58465342, btrfsMagic = 0x9123683E;
 /** The least that the reference tool lets a disk have. */
 constexpr uint64_t leastClusters = 5;
 
@@ -259,6 +261,41 @@ std::optional<ResizeFailure> shrinkDetached(const std::string& descriptor, uint6
     return in(ResizeStep::Image, cut(descriptor, bytes, before, wait));
 }
 
+// By ioctl(2), as the programs for it look for the folder among the mounts, where it may not be.
+
+/** fs/xfs/libxfs/xfs_fs.h: struct xfs_fsop_geom_v1 and xfs_growfs_data. */
+struct XfsGeometry {
+    uint32_t blockSize, rtExtent, agBlocks, agCount, logBlocks, sectorSize, inodeSize, inodePercent;
+    uint64_t dataBlocks, rtBlocks, rtExtents, logStart;
+    unsigned char uuid[16];
+    uint32_t stripeUnit, stripeWidth;
+    int32_t version;
+    uint32_t flags, logSectorSize, rtSectorSize, folderBlockSize;
+};
+struct XfsGrowth {
+    uint64_t blocks;
+    uint32_t inodePercent;
+};
+constexpr unsigned long xfsGetGeometry = _IOR('X', 100, XfsGeometry), xfsGrow = _IOW('X', 110, XfsGrowth);
+
+Result<void> growXfs(int fd, const std::string& folder, uint64_t blocks) {
+    XfsGeometry now{};
+    if (::ioctl(fd, xfsGetGeometry, &now) < 0)
+        return failErrno(errno, "cannot ask the file system at ", folder);
+    XfsGrowth wanted{blocks, now.inodePercent};
+    if (blocks > now.dataBlocks && ::ioctl(fd, xfsGrow, &wanted) < 0)
+        return failErrno(errno, "cannot grow the file system at ", folder);
+    return {};
+}
+
+Result<void> growBtrfs(int fd, const std::string& folder) {
+    btrfs_ioctl_vol_args arguments{};
+    std::strcpy(arguments.name, "max");
+    if (::ioctl(fd, BTRFS_IOC_RESIZE, &arguments) < 0)
+        return failErrno(errno, "cannot grow the file system at ", folder);
+    return {};
+}
+
 } // namespace
 
 Result<void> checkFileSystem(const std::string& device, bool always) {
@@ -277,15 +314,17 @@ Result<void> growFileSystem(const std::string& folder, const std::string& device
     struct statfs info;
     if (::fstatfs(fd.get(), &info) < 0)
         return failErrno(errno, "cannot look at ", folder);
-    if (info.f_type == xfsMagic)
-        return runGood({"xfs_growfs", folder});
-    if (info.f_type != extMagic)
+    if (info.f_type == btrfsMagic)
+        return growBtrfs(fd.get(), folder);
+    if (info.f_type != xfsMagic && info.f_type != extMagic)
         return {};
     VZ_TRY(auto block, file::open(device, O_RDONLY));
     uint64_t bytes = 0;
     if (::ioctl(block.get(), BLKGETSIZE64, &bytes) < 0)
         return failErrno(errno, "cannot find the size of ", device);
     uint64_t blocks = bytes / static_cast<uint64_t>(info.f_bsize);
+    if (info.f_type == xfsMagic)
+        return growXfs(fd.get(), folder, blocks);
     if (::ioctl(fd.get(), ext4ResizeFs, &blocks) < 0)
         return failErrno(errno, "cannot grow the file system at ", folder);
     return {};

@@ -6,6 +6,7 @@
 #include "base/rollback.hpp"
 #include "storage/ploop/check.hpp"
 #include "storage/ploop/gpt.hpp"
+#include "storage/ploop/locate.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -66,6 +67,29 @@ Result<std::unique_ptr<Server>> Server::start(const Options& options) {
 Server::~Server() = default;
 
 Result<void> Server::openImage() {
+    VZ_TRY(auto found, ploop::locate(ploop::hostFiles(), options_.descriptor));
+    if (found.kind == ploop::Located::Kind::Image)
+        return openVolume();
+    if (found.kind != ploop::Located::Kind::Raw && found.kind != ploop::Located::Kind::Delta)
+        return fail(ErrorCode::OperationUnsupported, options_.descriptor,
+                    " is neither a ploop nor a raw image");
+    return openFile(found.kind == ploop::Located::Kind::Raw);
+}
+
+/** A file without a descriptor: there are no other states of it. */
+Result<void> Server::openFile(bool plain) {
+    if (options_.guid != ploop::topGuid)
+        return fail(ErrorCode::NoSnapshot, options_.descriptor, " has no snapshots");
+    ploop::Image::Options options;
+    options.access = options_.readOnly ? ploop::Access::ReadOnly : ploop::Access::ReadWrite;
+    options.direct = true;
+    options.recover = true;
+    options.wait = closeWait;
+    VZ_TRY(image_, ploop::Image::open(ploop::hostFiles(), {{options_.descriptor, plain}}, options));
+    return {};
+}
+
+Result<void> Server::openVolume() {
     if (options_.readOnly || options_.guid != ploop::topGuid) {
         options_.readOnly = true;
         VZ_TRY(image_,
@@ -267,12 +291,20 @@ bool Server::answer(int socket, const std::function<Result<Texts>()>& body) {
     return sendPacket(socket, texts) && done;
 }
 
+Error Server::onPlainLoop() const {
+    return fail(ErrorCode::OperationUnsupported, attachment_.descriptor, " is on a plain loop device, ",
+                attachment_.device, ", which leads past us: detach it first, or attach it by 'fuse'");
+}
+
 Result<void> Server::requireLive() const {
+    if (!volume_ && !options_.readOnly)
+        return fail(
+            ErrorCode::OperationUnsupported, attachment_.descriptor,
+            " is a file without a DiskDescriptor.xml, which has no snapshots: restore-descriptor makes one");
     if (!volume_)
         return fail(ErrorCode::OperationInvalid, attachment_.descriptor, " is attached for reading only");
     if (!export_->live())
-        return fail(ErrorCode::OperationUnsupported, attachment_.descriptor, " is on a plain loop device, ",
-                    attachment_.device, ", which leads past us: detach it first, or attach it by 'fuse'");
+        return onPlainLoop();
     return {};
 }
 
@@ -355,22 +387,24 @@ Result<Texts> Server::merge(const Texts& arguments, const ploop::Progress& progr
 /** "resize BYTES [table]": with "table" the last partition grows, too. */
 Result<Texts> Server::resize(const Texts& arguments) {
     auto bytes = parseNumber<uint64_t>(argument(arguments, 1));
-    if (!bytes || !volume_)
+    if (!bytes || options_.readOnly)
         return fail(ErrorCode::InvalidArg,
                     "the size makes no sense, or the image is attached for reading only");
-    if (!image().top().plain())
-        VZ_CHECK(requireLive());
-    uint64_t cluster = image().clusterBytes();
+    bool plain = image().top().plain();
+    if (!plain && !export_->live())
+        return onPlainLoop();
+    uint64_t cluster = plain && !volume_ ? ploop::sectorSize : image().clusterBytes();
     *bytes += (cluster - *bytes % cluster) % cluster;
     if (*bytes < image().bytes())
         return fail(ErrorCode::InvalidArg, attachment_.descriptor, " has ",
                     image().bytes() / ploop::sectorSize,
                     " sectors: it cannot be made smaller while it is a device");
     // Each step is done again if an earlier attempt has left it out.
-    if (*bytes > image().bytes() || volume_->descriptor().sectors * ploop::sectorSize != *bytes)
+    if (!volume_)
+        VZ_CHECK(image().resize(*bytes));
+    else if (*bytes > image().bytes() || volume_->descriptor().sectors * ploop::sectorSize != *bytes)
         VZ_CHECK(volume_->resize(*bytes));
-    if (export_->live() || image().top().plain())
-        VZ_CHECK(export_->resized());
+    VZ_CHECK(export_->resized());
     if (argument(arguments, 2) != "table")
         return Texts{};
     const auto& device = export_->device();

@@ -42,6 +42,8 @@ public:
 private:
     explicit Server(const Options& options) : options_(options) {}
     Result<void> openImage();
+    Result<void> openVolume();
+    Result<void> openFile(bool plain);
     Result<void> exportImage();
     Result<void> makePartition();
     void acceptAll();
@@ -52,6 +54,7 @@ private:
     Result<Texts> work(int socket, const Packet& request);
     Result<void> requireAttached(std::unique_lock<std::mutex>& working);
     Result<void> requireLive() const;
+    Error onPlainLoop() const;
     Result<Texts> snapshot(const Packet& request);
     Result<Texts> resize(const Texts& arguments);
     Result<Texts> merge(const Texts& arguments, const ploop::Progress& progress);
@@ -62,7 +65,7 @@ private:
 
     Options options_;
     Attachment attachment_;
-    std::unique_ptr<ploop::Volume> volume_; ///< or, for reading,
+    std::unique_ptr<ploop::Volume> volume_; ///< or, for reading, or of a file without a descriptor,
     std::unique_ptr<ploop::Image> image_;
     std::unique_ptr<BlockExport> export_;
     UniqueFd listener_;

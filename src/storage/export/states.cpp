@@ -57,12 +57,10 @@ public:
         return {};
     }
 
-    /** Whether nothing changes from now on. */
+    /** Whether no file system changes from now on. */
     Result<bool> freeze() {
-        if (!attachment_)
-            return true;
         if (!folder_)
-            return false;
+            return true; // nothing is mounted
         VZ_TRY(auto answer, ask({"freeze"}, folder_.get()));
         return !answer.empty() && answer.front() == "frozen";
     }
@@ -128,7 +126,7 @@ Result<void> freezeAll(const std::vector<std::unique_ptr<Member>>& members, bool
             return std::move(frozen).takeError();
         if (frozen && !*frozen && required)
             return fail(ErrorCode::OperationFailed, "the file system on ", member->descriptor(),
-                        " cannot be frozen: it is not mounted by us, or of a type that does not know it");
+                        " is of a type that cannot be frozen");
         if (!frozen)
             log::warning("a snapshot of ", member->descriptor(),
                          " is made while its file system changes: ", frozen.error().message());

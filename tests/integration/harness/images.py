@@ -22,7 +22,7 @@ def own_mounts():
     A mount table of its own for this thread and what it starts: a private daemon of another test that starts meanwhile
     takes a copy of the machine's, and would keep a device busy that is mounted there.
     """
-    new_namespace, own_fs, recursive_private = 0x20000, 0x200, 0x4000 | 0x40000
+    new_namespace, own_folder, recursive_private = 0x20000, 0x200, 0x4000 | 0x40000
     libc, folder = ctypes.CDLL(None, use_errno=True), os.getcwd()
 
     def call(function, *arguments):
@@ -35,7 +35,7 @@ def own_mounts():
             call(libc.mount, None, b"/", None, recursive_private, None)
             yield
         finally:
-            call(libc.unshare, own_fs)  # a thread that was started meanwhile shares it
+            call(libc.unshare, own_folder)  # shared with threads that were started meanwhile
             call(libc.setns, before.fileno(), new_namespace)
             os.chdir(folder)
 

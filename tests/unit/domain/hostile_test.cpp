@@ -146,8 +146,20 @@ TEST_CASE("wrong numbers are refused") {
 
 TEST_CASE("what containers cannot do is refused by name") {
     check({
-        {"disk", container("<disk type='file'><source file='/x'/><target dev='sda'/></disk>"), unsupported,
-         "<disk>"},
+        {"CD-ROM drive",
+         container("<disk type='file' device='cdrom'><source file='/x'/><target dev='hdc'/></disk>"),
+         unsupported, "device='cdrom'"},
+        {"disk of the network",
+         container("<disk type='network'><source protocol='nbd'/><target dev='vda'/></disk>"), unsupported,
+         "type='network'"},
+        {"limits of a disk",
+         container("<disk type='file'><source file='/x'/><target dev='vda'/><iotune>"
+                   "<total_bytes_sec>1</total_bytes_sec></iotune></disk>"),
+         unsupported, "<iotune>"},
+        {"backing file",
+         container("<disk type='file'><source file='/x'/><backingStore type='file'><format type='raw'/>"
+                   "<source file='/y'/></backingStore><target dev='vda'/></disk>"),
+         unsupported, "<backingStore>"},
         {"sound", container("<sound model='ac97'/>"), unsupported, "<sound>"},
         {"watchdog", container("<watchdog model='i6300esb'/>"), unsupported, "<watchdog>"},
         {"tpm", container("<tpm model='tpm-tis'/>"), unsupported, "<tpm>"},
@@ -158,7 +170,7 @@ TEST_CASE("what containers cannot do is refused by name") {
         {"console target", container("<console type='pty'><target type='virtio'/></console>"), unsupported,
          "virtio"},
         {"usb controller", container("<controller type='usb' model='ehci'/>"), unsupported, "<controller>"},
-        {"scsi controller", container("<controller type='scsi' model='virtio-scsi'/>"), unsupported, "scsi"},
+        {"serial controller", container("<controller type='virtio-serial'/>"), unsupported, "virtio-serial"},
         {"usb device",
          container("<hostdev mode='subsystem' type='usb'><source><vendor id='0x1'/><product "
                    "id='0x2'/></source></hostdev>"),

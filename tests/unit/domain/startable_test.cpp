@@ -62,8 +62,8 @@ TEST_CASE("what cannot be started is named") {
     refused("<filesystem type='ram'><source usage='5'/><target dir='/'/></filesystem>", "'ram'");
     refused("<filesystem type='file'><source file='/x'/><target dir='/'/></filesystem>", "/x");
     refused("<filesystem type='template'><source name='t'/><target dir='/'/></filesystem>", "'template'");
-    refused("<filesystem type='volume'><source pool='p' volume='v'/><target dir='/'/></filesystem>",
-            "'volume'");
+    refused("<disk type='file'><source file='/x'/><target dev='vda'/></disk>", "/x");
+    refused("<disk type='block'><source dev='/dev/null'/><target dev='vda'/></disk>", "block device");
     refused("<filesystem type='block'><source dev='/dev/null'/><target dir='/'/></filesystem>",
             "block device");
     refused(root + "<interface type='network'><source network='default'/></interface>", "'network'");
@@ -79,4 +79,22 @@ TEST_CASE("what cannot be started is named") {
         root +
             "<hostdev mode='capabilities' type='storage'><source><block>/dev/null</block></source></hostdev>",
         "block device");
+}
+
+TEST_CASE("a disk is the root where no filesystem is") {
+    const std::string a = "<disk type='file'><source file='/a'/><target dev='vda'/></disk>",
+                      b = "<disk type='volume'><source pool='p' volume='v'/><target dev='sdb'/>"
+                          "<boot order='2'/></disk>",
+                      c = "<disk type='dir'><source dir='/c'/><target dev='vdc'/><boot order='1'/></disk>";
+    CHECK_FALSE(config(container("<filesystem><source dir='/r'/><target dir='/'/></filesystem>" + a))
+                    .definition()
+                    .rootDisk());
+    auto first = config(container(a)).definition();
+    REQUIRE(first.rootDisk());
+    CHECK(first.rootDisk()->source == "/a");
+    auto chosen = config(container(a + b + c)).definition();
+    REQUIRE(chosen.rootDisk());
+    CHECK(chosen.rootDisk()->target == "vdc");
+    CHECK(chosen.rootDisk()->source == "/c");
+    CHECK(chosen.disks[1].source == "p/v");
 }
