@@ -443,6 +443,36 @@ def test_disk_left_out(pair):
     assert pair.read("data") == "after"
 
 
+def test_disks(images, make_guest):
+    """<disk> takes part by its target; one that is no image has to be left out by name."""
+    root, data = images.make_root(), os.path.dirname(images.make("data", "32M"))
+    raw = images.path("raw.img")
+    with open(raw, "wb") as file:
+        file.truncate(16 << 20)
+    disk = "<disk type='file' device='disk'>{}<source file='{}'/><target dev='{}'/></disk>"
+    disks = disk.format("", data, "vdb") + disk.format("<driver type='raw'/>", raw, "vdc")
+    guest = make_guest(root=root, filesystem=filesystem(root), devices=disks).define()
+    subject = Subject(guest, images)
+    done = subject.make("one", check=False)
+    assert done.returncode and "'vdc' is not on a ploop image" in done.stderr and "vdc,snapshot=no" in done.stderr
+    without = ["--diskspec", "vdc,snapshot=no"]
+    subject.make("one", *without)
+    assert [(disk.get("name"), disk.get("snapshot")) for disk in subject.xml("one").iter("disk")
+            if disk.get("snapshot")] == [("/", "internal"), ("vdb", "internal"), ("vdc", "no")]
+    guest.start()
+    subject.booted()
+    subject.inside("echo inside > /dev/vdb || dd if=/dev/zero of=/dev/vdb bs=4k count=1")
+    subject.make("two", "--disk-only", "--quiesce", *without)
+    subject.make("three", "--disk-only", *without, "--diskspec", "vdb,snapshot=no")
+    assert subject.states("ct") == {subject.guid(name) for name in ("one", "two", "three")}
+    assert subject.states("data") == {subject.guid(name) for name in ("one", "two")}
+    subject.virsh("snapshot-revert", "two")
+    for name in ("one", "two", "three"):
+        subject.virsh("snapshot-delete", name)
+    assert subject.states("ct") == subject.states("data") == set()
+    subject.virsh("undefine")
+
+
 def test_memory_is_refused_and_says_what_to_do(subject, conn):
     subject.guest.start()
     subject.booted()
@@ -793,9 +823,9 @@ def test_nothing_stays_frozen(images, end):
 def test_container_is_destroyed_while_a_snapshot_is_deleted(pair):
     pair.guest.start()
     pair.booted()
-    pair.inside("dd if=/dev/urandom of=/big bs=1M count=12 2>/dev/null; md5sum /big > /sum; sync")
+    pair.inside("dd if=/dev/urandom of=/big bs=1M count=12 conv=fsync 2>/dev/null; md5sum /big > /sum")
     pair.make("one", "--disk-only")
-    pair.inside("dd if=/dev/urandom of=/big bs=1M count=12 2>/dev/null; md5sum /big > /sum; sync")
+    pair.inside("dd if=/dev/urandom of=/big bs=1M count=12 conv=fsync 2>/dev/null; md5sum /big > /sum")
     stopped = ploopd(pair, "ct")
     os.kill(stopped, signal.SIGSTOP)
     with Elsewhere(pair, "snapshot-delete", pair.name, "one"):
