@@ -152,6 +152,7 @@ private:
     Result<void> removeStates(const domain::Snapshot& snapshot);
     Result<void> removeSnapshots(const std::vector<domain::SnapshotRef>& gone, bool metadataOnly);
     Result<void> adoptConfigOf(const domain::Snapshot& snapshot);
+    void thawDisks() const;
     /** What a device that comes or goes changes beside the XML. */
     struct LiveParts {
         domain::Config::LiveFacts facts;

@@ -291,6 +291,15 @@ Result<void> ContainerDomain::deleteSnapshot(const std::string& name, unsigned i
 
 // After a daemon that was killed
 
+/** A vz-ploopd that was killed as well has thawed nothing, and what waits for that cannot be killed. */
+void ContainerDomain::thawDisks() const {
+    std::lock_guard lock(lock_);
+    if (!live_)
+        return;
+    for (const auto& disk : live_->disks)
+        exports::thawMounted(disk.device, disk.partition, live_->container->supervisor());
+}
+
 Result<void> ContainerDomain::settleSnapshots() {
     VZ_TRY(auto work, snapshots_.pending());
     if (!work)
@@ -310,6 +319,7 @@ Result<void> ContainerDomain::settleSnapshots() {
         log::info("finished the revert to the snapshot '", work->name, "' of ", uuid_);
         return snapshots_.end();
     }
+    thawDisks();
     if (countStates(*work) == work->images.size()) {
         if (work->metadata) {
             VZ_TRY(auto snapshot, domain::parseSnapshot(driver_.parser(), work->document));

@@ -820,6 +820,34 @@ def test_nothing_stays_frozen(images, end):
     images.ploop("umount", image)
 
 
+def test_daemon_and_ploopd_killed_while_frozen(subject):
+    """What waits for a frozen file system cannot be killed: the next daemon thaws it."""
+    subject.make("one")
+    subject.guest.start()
+    subject.booted()
+    work = Work(subject.images)
+    assert work.ask("begin") == ["ok"]
+    directory = os.open(f"/proc/{subject.guest.id()}/root", os.O_RDONLY)
+    assert work.ask("freeze", fds=[directory]) == ["ok", "frozen"]
+    os.close(directory)
+    subject.daemon.kill9()
+    served = ploopd(subject, "ct")
+    os.kill(served, signal.SIGKILL)
+    wait_for(lambda: not os.path.exists(f"/proc/{served}"), what="the end of vz-ploopd")
+    work.socket.close()
+    with open(os.path.join(subject.folder(), "pending"), "w", encoding="utf-8") as file:
+        image = subject.images.path("ct/DiskDescriptor.xml")
+        file.write(f'<pending kind="create" metadata="yes" guid="{{01234567-89ab-4cde-8f01-23456789abcd}}"><name>two</name>'
+                   f'<image>{image}</image></pending>')
+    subject.daemon.start()
+    settled(subject)
+    assert "was frozen, and goes on" in subject.daemon.log()
+    subject.virsh("destroy")
+    assert subject.names() == ["one"] and subject.states() == {subject.guid("one")}
+    subject.guest.start()
+    subject.booted()
+
+
 def test_container_is_destroyed_while_a_snapshot_is_deleted(pair):
     pair.guest.start()
     pair.booted()

@@ -3,6 +3,7 @@
 
 #include "base/file.hpp"
 #include "base/log.hpp"
+#include "storage/export/mounts.hpp"
 
 #include <algorithm>
 #include <linux/fs.h>
@@ -271,6 +272,15 @@ Result<void> removeFromAll(const std::vector<std::string>& descriptors, const Gu
             VZ_CHECK(std::move(done));
     }
     return {};
+}
+
+void thawMounted(const std::string& device, const std::string& partition, pid_t pid) {
+    Attachment attachment;
+    attachment.device = device;
+    attachment.partition = partition;
+    auto folder = mountedFolder(attachment, pid);
+    if (folder && *folder && ::ioctl(folder->get(), FITHAW, 0) == 0)
+        log::warning("the file system on ", partition, " was frozen, and goes on");
 }
 
 Result<bool> hasState(const std::string& descriptor, const Guid& guid) {

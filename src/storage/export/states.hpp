@@ -40,6 +40,10 @@ Result<void> finishSwitch(const std::vector<std::string>& descriptors, const plo
 Result<void> removeFromAll(const std::vector<std::string>& descriptors, const ploop::Guid& guid,
                            const ploop::Progress& progress = {});
 
+/** Thaws the file system on @p device, as the process @p pid has it mounted, if it is frozen: for what is
+ * left when both sides of snapshotAll() were killed. */
+void thawMounted(const std::string& device, const std::string& partition, pid_t pid);
+
 /** Whether an image has the state, and can go back to it. */
 Result<bool> hasState(const std::string& descriptor, const ploop::Guid& guid);
 
