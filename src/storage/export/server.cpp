@@ -243,8 +243,8 @@ void Server::converse(UniqueFd socket) {
 
 /**
  * "begin": nobody else works on the image while there are requests on this connection, of which "freeze" with
- * a descriptor of something in the file system on it lets nothing change there. All that ends when the other
- * side hangs up or is silent for too long, whatever may have happened to it.
+ * a descriptor of something in the file system on it lets nothing change there. All that ends with "end", and
+ * when the other side hangs up or is silent for too long, whatever may have happened to it.
  */
 void Server::workAlone(int socket) {
     std::unique_lock working(work_, std::try_to_lock);
@@ -261,6 +261,12 @@ void Server::workAlone(int socket) {
         auto packet = receivePacket(socket);
         if (!packet || !*packet)
             return;
+        if ((*packet)->texts[0] == "end") {
+            frozen.reset();
+            working.unlock();
+            answer(socket, [] { return Texts{}; });
+            return;
+        }
         answer(socket, [&]() -> Result<Texts> {
             if ((*packet)->texts[0] != "freeze")
                 return work(socket, **packet);

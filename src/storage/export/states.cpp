@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <thread>
 #include <unistd.h>
 
 namespace vz::exports {
@@ -34,13 +35,21 @@ class Member {
 public:
     static Result<std::unique_ptr<Member>> take(const std::string& descriptor) {
         std::unique_ptr<Member> member(new Member(descriptor));
-        VZ_TRY(auto attachment, find(descriptor));
-        if (attachment) {
+        // Who has worked on it last may be about to go, above all if it was killed.
+        auto deadline = std::chrono::steady_clock::now() + closeWait;
+        for (;;) {
+            VZ_TRY(auto attachment, find(descriptor));
+            if (!attachment)
+                break;
             auto begun = member->begin(*attachment);
             if (begun)
                 return member;
-            if (!wasGone(begun.error()))
+            if (wasGone(begun.error()))
+                break;
+            if (begun.error().code() != ErrorCode::ResourceBusy ||
+                std::chrono::steady_clock::now() > deadline)
                 return std::move(begun).takeError();
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
         }
         VZ_TRY(member->volume_, openVolume(descriptor));
         return member;
@@ -82,7 +91,13 @@ public:
         return {};
     }
 
-    Result<void> close() { return volume_ ? volume_->close() : Result<void>(); }
+    /** When this returns, changes go on and others may work on it. */
+    Result<void> close() {
+        if (volume_)
+            return volume_->close();
+        VZ_CHECK(ask({"end"}));
+        return {};
+    }
 
 private:
     explicit Member(std::string descriptor) : descriptor_(std::move(descriptor)) {}
