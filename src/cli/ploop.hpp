@@ -69,6 +69,7 @@ Outcome growCommand(const Words& words);
 Outcome infoCommand(const Words& words);
 Outcome statCommand(const Words& words);
 Outcome checkCommand(const Words& words);
+Outcome importCommand(const Words& words);
 Outcome convertCommand(const Words& words);
 Outcome copyCommand(const Words& words);
 Outcome restoreCommand(const Words& words);

@@ -40,6 +40,7 @@ constexpr Subcommand subcommands[] = {
     {"fsck", checkCommand, "[-f] [-F] [-r] [-s] [-D] DELTA|DESCRIPTOR"},
     {"convert", convertCommand,
      "-f FORMAT | -v VERSION DESCRIPTOR; -O FORMAT -o FILE [-u UUID] DESCRIPTOR; -i FILE [-I FORMAT] DELTA"},
+    {"import", importCommand, "FOLDER|ARCHIVE DESCRIPTOR"},
     {"copy", copyCommand, "-s DESCRIPTOR -d FILE [-t FORMAT] [-u UUID]"},
     {"restore-descriptor", restoreCommand, "[-f FORMAT] [-b CLUSTER] FOLDER DELTA"},
     {"replace", replaceCommand, "-u UUID | -l LEVEL | -o FILE -i FILE [-k] DESCRIPTOR"},

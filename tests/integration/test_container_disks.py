@@ -130,6 +130,7 @@ def test_filesystems_on_raw_files_and_devices(make_guest, images, loop):
     images.ploop("umount", ploop)
 
 
+@pytest.mark.host
 def test_volumes(daemon, make_guest, images, pool):
     raw = raw_image(images, "v.img", folder=marked(images))
     os.rename(raw, os.path.join(pool, "v.img"))
@@ -171,6 +172,7 @@ def test_disk_with_a_file_system_is_mounted(make_guest, images, loop):
     assert len(set(aliases)) == 3
 
 
+@pytest.mark.host
 def test_disk_without_a_file_system_is_a_device(daemon, make_guest, images):
     blank = raw_image(images, "blank.img", 8, mkfs=None)
     guest = make_guest(devices=disk_xml(blank, "vdb", "<serial>abc</serial>")).define().start().ready()
@@ -276,6 +278,7 @@ def test_what_clients_say_about_emulated_disks_is_idle(daemon, make_guest, image
 # While running
 
 
+@pytest.mark.host
 def test_attach_and_detach(daemon, conn, events, running, images):
     raw = raw_image(images, "raw.img", folder=marked(images))
     daemon.virsh("attach-disk", "ct", raw, "vdb", "--live")
@@ -395,6 +398,7 @@ def free_inside(guest, folder):
     return int(guest.inside("/bin/df", "-k", folder).splitlines()[-1].split()[1])
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("kind", ["ploop", "raw"])
 def test_resize(daemon, conn, make_guest, images, kind):
     image = os.path.dirname(images.make("eph", "32M")) if kind == "ploop" else raw_image(images, "raw.img", 32)

@@ -4,6 +4,8 @@
 import errno
 import hashlib
 import os
+import stat
+import struct
 import subprocess
 import threading
 
@@ -330,3 +332,74 @@ def test_failed_mount_leaves_nothing(images):
     images.ploop("mount", "-m", images.path("nowhere"), image, status=12)
     images.ploop("mount", "-m", folder, images.path("nowhere/DiskDescriptor.xml"), status=4)
     images.check()
+
+
+def tree(folder):
+    """What a folder holds: owner, mode, kind, links and content of everything in it."""
+    found = {}
+    for path, folders, files in os.walk(folder):
+        for name in folders + files:
+            full = os.path.join(path, name)
+            state = os.lstat(full)
+            found[os.path.relpath(full, folder)] = (
+                state.st_mode, state.st_uid, state.st_gid, state.st_rdev if stat.S_ISCHR(state.st_mode) else 0,
+                state.st_nlink if stat.S_ISREG(state.st_mode) else 0,
+                {key: os.getxattr(full, key, follow_symlinks=False) for key in os.listxattr(full, follow_symlinks=False)},
+                digest(full) if stat.S_ISREG(state.st_mode) else os.readlink(full) if stat.S_ISLNK(state.st_mode) else "")
+    return {name: what for name, what in found.items() if name != "lost+found" and not name.startswith(".balloon-")}
+
+
+@pytest.fixture
+def source(images):
+    """A folder with everything that is easily lost when it is copied."""
+    folder = images.path("source")
+    os.makedirs(os.path.join(folder, "sub"))
+    write(os.path.join(folder, "file"), 3 * MIB)
+    os.link(os.path.join(folder, "file"), os.path.join(folder, "sub/other"))
+    os.symlink("/etc/passwd", os.path.join(folder, "link"))
+    os.mknod(os.path.join(folder, "null"), 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    write(os.path.join(folder, "sub/owned"), 100)
+    os.chown(os.path.join(folder, "sub/owned"), 1234, 70000)
+    os.chmod(os.path.join(folder, "sub/owned"), 0o4751)
+    os.setxattr(os.path.join(folder, "file"), "user.note", b"kept")
+    os.setxattr(os.path.join(folder, "sub/owned"), "security.capability",
+                struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_import(images, source, kind):
+    image = images.make("ct", "32M")
+    given = source
+    if kind == "archive":
+        given = images.path("source.tar.gz")
+        subprocess.run(["tar", "-czf", given, "--xattrs", "--xattrs-include=*", "-C", source, "."], check=True)
+    images.ploop("import", given, image)
+    images.check()
+    folder = images.mount(image, "mnt", "-r")
+    assert tree(folder) == tree(source)
+    assert "in use" in images.ploop("import", source, image, status=23)
+    images.ploop("umount", image)
+
+
+def test_import_that_does_not_fit(images, source):
+    image = images.make("ct", "16M")
+    write(os.path.join(source, "large"), 20 * MIB)
+    refused = subprocess.run([build.ploop(), "import", source, image], env=images.environment(), capture_output=True,
+                             text=True, check=False)
+    assert refused.returncode and "No space left" in refused.stderr
+    images.check()
+    check_clean(images, image)
+
+
+def test_killed_import_leaves_nothing(images, source):
+    image = images.make("ct", "32M")
+    fifo = images.path("endless.tar")
+    os.mkfifo(fifo)
+    with subprocess.Popen([build.ploop(), "import", fifo, image], env=images.environment()) as process:
+        with open(fifo, "wb"):  # it is reading now, with the image mounted
+            assert images.processes()
+            process.kill()
+            process.wait()
+    images.check()
+    images.ploop("import", source, image)

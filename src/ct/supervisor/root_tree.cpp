@@ -15,11 +15,13 @@ namespace vz::supervisor {
 
 namespace {
 
-Result<UniqueFd> blockMount(const ct::Mount& mount) {
+Result<UniqueFd> blockMount(const ct::LaunchSpec& spec, const ct::Mount& mount) {
     FsOptions options{{"source", mount.source}};
     if (mount.readOnly)
         options.emplace_back("ro", "");
     unsigned attributes = mount.readOnly ? MOUNT_ATTR_RDONLY : 0;
+    if (!spec.uids.empty())
+        attributes |= MOUNT_ATTR_NODEV; // as in bindMount()
     if (!mount.fsType.empty()) {
         auto made = newMount(mount.fsType, options, attributes);
         if (!made)
@@ -82,7 +84,7 @@ Result<UniqueFd> bindMount(const ct::LaunchSpec& spec, const ct::Mount& mount) {
 Result<UniqueFd> RootTree::build(const ct::LaunchSpec& spec, const ct::Mount& mount) const {
     auto tree = mount.kind == ct::Mount::Kind::Bind    ? bindMount(spec, mount)
                 : mount.kind == ct::Mount::Kind::Tmpfs ? tmpfsMount(spec, mount)
-                                                       : blockMount(mount);
+                                                       : blockMount(spec, mount);
     if (!tree)
         return tree;
     if (mount.idMapped && userNs_ >= 0)

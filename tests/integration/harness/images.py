@@ -73,10 +73,7 @@ class Images:
     def make_root(self, name="ct", size="64M", kind="busybox", *options):
         """An image with a root file system in it; its folder."""
         image = self.make(name, size, *options)
-        folder = self.mount(image, f"{name}.mnt")
-        subprocess.run(["cp", "-a", roots.cached(kind) + "/.", folder], check=True)
-        self.ploop("umount", image)
-        os.rmdir(folder)
+        self.ploop("import", roots.cached(kind), image)
         return os.path.dirname(image)
 
     def mount(self, image, name="mnt", *options):
