@@ -35,6 +35,7 @@ enum class ErrorCode : int {
     InvalidStream = 73,
     ArgumentUnsupported = 74, ///< not with this flag or argument
     StorageProbeFailed = 75,  ///< a file is not the image it should be, or a damaged one
+    SnapshotRevertRisky = 77, ///< only with FORCE
     OperationAborted = 78,
     NoDomainMetadata = 80,
     Overflow = 82,

@@ -12,7 +12,8 @@ Error notRunning() {
 }
 
 ContainerDomain::ContainerDomain(Driver& driver, domain::Config config, bool persistent)
-    : driver_(driver), uuid_(config.definition().uuid), config_(std::move(config)), persistent_(persistent) {
+    : driver_(driver), uuid_(config.definition().uuid), config_(std::move(config)), persistent_(persistent),
+      snapshots_(driver.parser(), cat(driver.paths().lib, "/snapshot/", uuid_)) {
     autostart_ = persistent && driver.store().autostart(config_.definition().name);
 }
 
@@ -171,6 +172,8 @@ Result<void> ContainerDomain::undefine() {
         return saveRuntime();
     if (auto released = driver_.idRanges().release(uuid_); !released)
         log::warning("the id range of ", uuid_, " stays taken: ", released.error().message());
+    if (auto forgotten = snapshots_.forgetAll(); !forgotten)
+        log::warning("what is known of snapshots of ", uuid_, " stays: ", forgotten.error().message());
     driver_.registry().remove(shared_from_this());
     return {};
 }

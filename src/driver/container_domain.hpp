@@ -5,6 +5,7 @@
 #include "ct/container.hpp"
 #include "domain/config.hpp"
 #include "domain/store.hpp"
+#include "driver/domain_snapshots.hpp"
 #include "driver/job.hpp"
 #include "libvirt/objects.hpp"
 
@@ -59,6 +60,7 @@ public:
         bool paused = false;
         virConnectPtr autodestroyOwner = nullptr;
         int event = VIR_DOMAIN_EVENT_STARTED_BOOTED;
+        bool forSnapshot() const { return event == VIR_DOMAIN_EVENT_STARTED_FROM_SNAPSHOT; }
     };
     Result<void> start(const StartMode& mode);
     /** Starts this one time from @p config (virDomainCreateXML over a defined domain). */
@@ -90,6 +92,18 @@ public:
 
     Result<void> setEndActions(const domain::Definition& definition);
 
+    // Snapshots (container_snapshots.cpp); the caller holds the modify job, or an asynchronous one.
+    DomainSnapshots& snapshots() { return snapshots_; }
+    const DomainSnapshots& snapshots() const { return snapshots_; }
+    /** Makes it; @p flags: VIR_DOMAIN_SNAPSHOT_CREATE_*. Its name. */
+    Result<std::string> createSnapshot(const domain::SnapshotRequest& request, unsigned int flags);
+    /** Takes a whole document as metadata of a snapshot that was made before. */
+    Result<std::string> redefineSnapshot(domain::Snapshot snapshot, unsigned int flags);
+    Result<void> revertTo(const std::string& name, unsigned int flags);
+    Result<void> deleteSnapshot(const std::string& name, unsigned int flags);
+    /** Finishes or undoes what a daemon that was killed has left half done. */
+    Result<void> settleSnapshots();
+
     /** The connection this domain dies with, or null. */
     virConnectPtr autodestroyOwner() const;
 
@@ -110,7 +124,8 @@ private:
         std::vector<domain::UsedDisk> disks;
         virConnectPtr autodestroyOwner = nullptr;
         bool destroying = false;
-        bool finishing = false; ///< its remains are being removed
+        bool forSnapshot = false; ///< its end is part of a snapshot or revert
+        bool finishing = false;   ///< its remains are being removed
     };
 
     /** Counts a new run; news that come before it is active wait for that. */
@@ -129,6 +144,15 @@ private:
     void setState(int state, int reason);      ///< lock_ held
     domain::RuntimeState runtimeState() const; ///< lock_ held
     Result<void> saveRuntime();
+    Result<void> stopForSnapshot();
+    bool ending() const; ///< it was active, and is not for long, or any more
+    Result<domain::Snapshot> describeSnapshot(const domain::SnapshotRequest& request, bool active) const;
+    Result<void> makeStates(const domain::Snapshot& snapshot, bool metadata, bool quiesce);
+    Result<void> switchStates(const domain::Snapshot& snapshot);
+    Result<void> removeStates(const domain::Snapshot& snapshot);
+    Result<void> removeSnapshots(const std::vector<domain::SnapshotRef>& gone, bool metadataOnly);
+    Result<void> adoptConfigOf(const domain::Snapshot& snapshot);
+    void thawDisks() const;
     /** What a device that comes or goes changes beside the XML. */
     struct LiveParts {
         domain::Config::LiveFacts facts;
@@ -160,6 +184,7 @@ private:
     bool starting_ = false;
     std::optional<ct::StopReason> endedWhileStarting_;
     std::optional<Live> live_;
+    DomainSnapshots snapshots_; ///< has a lock of its own
 };
 
 /** "domain is not running", as libvirt says it. */

@@ -82,16 +82,22 @@ Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mo
     // a container of a domain that is in no list.
     if (driver_.registry().byUuid(uuid_).get() != this)
         return fail(ErrorCode::NoDomain, "no domain with matching uuid '", uuid_, "' (", name(), ")");
+    // A revert that was cut off may have changed some of its images only.
+    VZ_CHECK(settleSnapshots());
     unsigned run = beginRun();
     Live live{std::move(from), {}, nullptr, nullptr, {}, mode.autodestroyOwner};
     auto launched = launch(run, mode, live);
     if (launched) {
-        becomeActive(std::move(live), mode.paused,
-                     mode.paused ? int(VIR_DOMAIN_PAUSED_USER) : int(VIR_DOMAIN_RUNNING_BOOTED));
+        becomeActive(
+            std::move(live), mode.paused,
+            mode.paused
+                ? int(mode.forSnapshot() ? VIR_DOMAIN_PAUSED_FROM_SNAPSHOT : VIR_DOMAIN_PAUSED_USER)
+                : int(mode.forSnapshot() ? VIR_DOMAIN_RUNNING_FROM_SNAPSHOT : VIR_DOMAIN_RUNNING_BOOTED));
         driver_.events().lifecycle(subject(), VIR_DOMAIN_EVENT_STARTED, mode.event);
         if (mode.paused)
             driver_.events().lifecycle(subject(), VIR_DOMAIN_EVENT_SUSPENDED,
-                                       VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
+                                       mode.forSnapshot() ? VIR_DOMAIN_EVENT_SUSPENDED_FROM_SNAPSHOT
+                                                          : VIR_DOMAIN_EVENT_SUSPENDED_PAUSED);
     }
     std::optional<ct::StopReason> ended;
     {
@@ -277,11 +283,13 @@ void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
     std::shared_ptr<ct::Cgroup> cgroup;
     std::vector<std::string> interfaces;
     std::vector<domain::UsedDisk> disks;
+    bool forSnapshot;
     {
         std::lock_guard lock(lock_);
         if (run_ != run || !live_ || live_->finishing)
             return;
         live_->finishing = true;
+        forSnapshot = live_->forSnapshot;
         cgroup = live_->cgroup;
         interfaces = live_->facts.interfaceNames;
         disks = live_->disks;
@@ -295,7 +303,9 @@ void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
         warn(ct::removeInterface(name), "cannot remove a network interface");
     warn(file::removeTree(runDir()), "cannot remove the run folder");
     auto about = subject();
-    auto stopped = describe(reason);
+    auto stopped = forSnapshot
+                       ? Stopped{VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT, VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT}
+                       : describe(reason);
     bool transient;
     {
         std::lock_guard lock(lock_);
@@ -307,8 +317,10 @@ void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
         if (transient)
             driver_.registry().remove(shared_from_this());
     }
-    if (transient)
+    if (transient) {
         warn(driver_.idRanges().release(uuid_), "cannot give an id range back");
+        warn(snapshots_.forgetAll(), "cannot remove what is known of snapshots");
+    }
     driver_.events().lifecycle(about, VIR_DOMAIN_EVENT_STOPPED, stopped.detail);
     driver_.countActive(-1);
     stopped_.notify_all();

@@ -110,14 +110,17 @@ Result<void> undefine(const DomainCall& call) {
 }
 
 Result<void> undefineFlags(const DomainCall& call, unsigned int flags) {
-    // Containers have none of these: there is nothing to keep or to remove, and clients ask for them by
-    // habit.
+    // Of most of these containers have none: there is nothing to keep or to remove, and clients ask for them
+    // by habit.
     VZ_CHECK(allowFlags(flags,
                         VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
                             VIR_DOMAIN_UNDEFINE_NVRAM | VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
                             VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA,
                         "virDomainUndefineFlags"));
     VZ_TRY(auto job, call.modify());
+    auto count = call.domain.snapshots().tree().size();
+    if (count > 0 && !call.domain.active() && !(flags & VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA))
+        return fail(ErrorCode::OperationInvalid, "cannot delete inactive domain with ", count, " snapshots");
     auto subject = call.domain.subject();
     VZ_CHECK(call.domain.undefine());
     call.driver.events().lifecycle(subject, VIR_DOMAIN_EVENT_UNDEFINED, VIR_DOMAIN_EVENT_UNDEFINED_REMOVED);

@@ -33,6 +33,7 @@ Result<std::unique_ptr<Driver>> Driver::create(const std::string& configRoot, In
     VZ_CHECK(driver->prepare());
     VZ_CHECK(driver->loadConfigs());
     driver->adoptRunning();
+    driver->settleSnapshots();
     return driver;
 }
 
@@ -124,6 +125,14 @@ void Driver::adopt(const std::string& uuid) {
     }
     if (auto removed = file::removeTree(folder); !removed)
         log::warning("a run folder is left over: ", removed.error().message());
+}
+
+/** Before anything is started from images that are half changed. */
+void Driver::settleSnapshots() {
+    for (auto& domain : registry_.all()) {
+        if (auto settled = domain->settleSnapshots(); !settled)
+            log::error("domain '", domain->name(), "': ", settled.error().message());
+    }
 }
 
 void Driver::autostart() {

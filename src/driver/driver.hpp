@@ -77,6 +77,7 @@ private:
     Result<void> loadConfigs();
     void adoptRunning();
     void adopt(const std::string& uuid);
+    void settleSnapshots();
     void autostartAll();
     void relayEvents(virConnectPtr conn);
 

@@ -43,6 +43,7 @@ bool fits(unsigned int flags, std::initializer_list<std::pair<unsigned int, bool
 
 bool matches(const ContainerDomain& domain, unsigned int flags) {
     bool active = domain.active(), persistent = domain.persistent(), autostart = domain.autostart();
+    bool snapshots = !domain.snapshots().tree().empty();
     int state = domain.state().first;
     bool other = state != VIR_DOMAIN_RUNNING && state != VIR_DOMAIN_PAUSED && state != VIR_DOMAIN_SHUTOFF;
     return fits(flags,
@@ -57,8 +58,8 @@ bool matches(const ContainerDomain& domain, unsigned int flags) {
                         {VIR_CONNECT_LIST_DOMAINS_NO_MANAGEDSAVE, true}}) &&
            fits(flags, {{VIR_CONNECT_LIST_DOMAINS_AUTOSTART, autostart},
                         {VIR_CONNECT_LIST_DOMAINS_NO_AUTOSTART, !autostart}}) &&
-           fits(flags, {{VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT, false},
-                        {VIR_CONNECT_LIST_DOMAINS_NO_SNAPSHOT, true}}) &&
+           fits(flags, {{VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT, snapshots},
+                        {VIR_CONNECT_LIST_DOMAINS_NO_SNAPSHOT, !snapshots}}) &&
            fits(flags, {{VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT, false},
                         {VIR_CONNECT_LIST_DOMAINS_NO_CHECKPOINT, true}});
 }

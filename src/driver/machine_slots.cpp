@@ -96,26 +96,10 @@ void addMachineSaving(std::vector<abi::SlotEntry>& table) {
         });
 }
 
-void addSnapshots(std::vector<abi::SlotEntry>& table) {
+void addCheckpoints(std::vector<abi::SlotEntry>& table) {
     table.insert(
         table.end(),
         {
-            entry<"domainSnapshotCreateXML", &virDomainSnapshotCreateXML, none, &createSnapshot>(),
-            entry<"domainSnapshotGetXMLDesc", &virDomainSnapshotGetXMLDesc, none, &getSnapshotXml>(),
-            entry<"domainSnapshotNum", &virDomainSnapshotNum>(),
-            entry<"domainSnapshotListNames", &virDomainSnapshotListNames>(),
-            entry<"domainListAllSnapshots", &virDomainListAllSnapshots>(),
-            entry<"domainSnapshotNumChildren", &virDomainSnapshotNumChildren>(),
-            entry<"domainSnapshotListChildrenNames", &virDomainSnapshotListChildrenNames>(),
-            entry<"domainSnapshotListAllChildren", &virDomainSnapshotListAllChildren>(),
-            entry<"domainSnapshotLookupByName", &virDomainSnapshotLookupByName>(),
-            entry<"domainHasCurrentSnapshot", &virDomainHasCurrentSnapshot>(),
-            entry<"domainSnapshotGetParent", &virDomainSnapshotGetParent>(),
-            entry<"domainSnapshotCurrent", &virDomainSnapshotCurrent>(),
-            entry<"domainSnapshotIsCurrent", &virDomainSnapshotIsCurrent>(),
-            entry<"domainSnapshotHasMetadata", &virDomainSnapshotHasMetadata>(),
-            entry<"domainRevertToSnapshot", &virDomainRevertToSnapshot>(),
-            entry<"domainSnapshotDelete", &virDomainSnapshotDelete>(),
             entry<"domainCheckpointCreateXML", &virDomainCheckpointCreateXML, none, &createCheckpoint>(),
             entry<"domainCheckpointGetXMLDesc", &virDomainCheckpointGetXMLDesc, none, &getCheckpointXml>(),
             entry<"domainListAllCheckpoints", &virDomainListAllCheckpoints>(),
@@ -221,7 +205,7 @@ void addMachineSlots(std::vector<abi::SlotEntry>& table) {
     addMachineSizes(table);
     addMachineBlocks(table);
     addMachineSaving(table);
-    addSnapshots(table);
+    addCheckpoints(table);
     addMachineGuest(table);
     addMigration(table);
     addMachineHost(table);

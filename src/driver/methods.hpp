@@ -109,6 +109,30 @@ Result<int> getVcpus(const DomainCall& call, virVcpuInfoPtr info, int maxInfo, u
 Result<void> getSecurityLabel(const DomainCall& call, virSecurityLabelPtr label);
 Result<int> getSecurityLabelList(const DomainCall& call, virSecurityLabelPtr* labels);
 
+// snapshots.cpp
+Result<Passed<virDomainSnapshotPtr>> snapshotCreateXml(const DomainCall& call, const char* xml,
+                                                       unsigned int flags);
+Result<std::string> snapshotGetXmlDesc(const DomainCall& call, virDomainSnapshotPtr handle,
+                                       unsigned int flags);
+Result<int> snapshotNum(const DomainCall& call, unsigned int flags);
+Result<int> snapshotListNames(const DomainCall& call, char** names, int max, unsigned int flags);
+Result<int> listAllSnapshots(const DomainCall& call, virDomainSnapshotPtr** handles, unsigned int flags);
+Result<int> snapshotNumChildren(const DomainCall& call, virDomainSnapshotPtr from, unsigned int flags);
+Result<int> snapshotListChildrenNames(const DomainCall& call, virDomainSnapshotPtr from, char** names,
+                                      int max, unsigned int flags);
+Result<int> snapshotListAllChildren(const DomainCall& call, virDomainSnapshotPtr from,
+                                    virDomainSnapshotPtr** handles, unsigned int flags);
+Result<Passed<virDomainSnapshotPtr>> snapshotLookupByName(const DomainCall& call, const char* name,
+                                                          unsigned int flags);
+Result<int> hasCurrentSnapshot(const DomainCall& call, unsigned int flags);
+Result<Passed<virDomainSnapshotPtr>> snapshotGetParent(const DomainCall& call, virDomainSnapshotPtr handle,
+                                                       unsigned int flags);
+Result<Passed<virDomainSnapshotPtr>> snapshotCurrent(const DomainCall& call, unsigned int flags);
+Result<int> snapshotIsCurrent(const DomainCall& call, virDomainSnapshotPtr handle, unsigned int flags);
+Result<int> snapshotHasMetadata(const DomainCall& call, virDomainSnapshotPtr handle, unsigned int flags);
+Result<void> revertToSnapshot(const DomainCall& call, virDomainSnapshotPtr handle, unsigned int flags);
+Result<void> snapshotDelete(const DomainCall& call, virDomainSnapshotPtr handle, unsigned int flags);
+
 // statistics.cpp
 Result<int> getAllDomainStats(const ConnectCall& call, virDomainPtr* domains, unsigned int count,
                               unsigned int stats, virDomainStatsRecordPtr** records, unsigned int flags);

@@ -45,9 +45,19 @@ struct DomainCall {
 
     /** The modify job of the domain, waited for as long as the settings say. */
     Result<ScopedJob> modify() const {
-        VZ_TRY(auto job, domain.jobs().begin(api, std::chrono::seconds(driver.settings().jobTimeoutSeconds)));
-        // Whoever had it before us may have removed the domain.
-        if (driver.registry().byUuid(domain.uuid()).get() != &domain)
+        return still(domain.jobs().begin(api, std::chrono::seconds(driver.settings().jobTimeoutSeconds)));
+    }
+
+    /** An asynchronous job: nobody else changes the domain, but it may be destroyed meanwhile. */
+    Result<ScopedJob> modifyLong() const {
+        return still(
+            domain.jobs().beginAsync(api, std::chrono::seconds(driver.settings().jobTimeoutSeconds)));
+    }
+
+private:
+    /** Whoever had it before us may have removed the domain. */
+    Result<ScopedJob> still(Result<ScopedJob> job) const {
+        if (job && driver.registry().byUuid(domain.uuid()).get() != &domain)
             return fail(ErrorCode::NoDomain, "no domain with matching uuid '", domain.uuid(), "' (",
                         domain.name(), ")");
         return job;
@@ -155,8 +165,11 @@ private:
         VZ_CHECK(checkAccess(conn, domain.config().def().get(), slot.value, deciding));
         if constexpr (isNone<method>)
             return refuse(slot.value);
+        else if constexpr (std::is_same_v<Handle, virDomainPtr>)
+            return passed<R>(method(DomainCall{driver, conn, handle, domain, slot.value}, args...));
         else
-            return passed<R>(method(DomainCall{driver, conn, domainOf(handle), domain, slot.value}, args...));
+            return passed<R>(
+                method(DomainCall{driver, conn, domainOf(handle), domain, slot.value}, handle, args...));
     }
 
     static Result<Passed<R>> onMachine(Driver& driver, Handle handle, Args... args) {

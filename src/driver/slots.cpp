@@ -154,6 +154,33 @@ void addGuest(std::vector<abi::SlotEntry>& table) {
                  });
 }
 
+void addSnapshots(std::vector<abi::SlotEntry>& table) {
+    table.insert(
+        table.end(),
+        {
+            entry<"domainSnapshotCreateXML", &virDomainSnapshotCreateXML, &snapshotCreateXml,
+                  &createSnapshot>(),
+            entry<"domainSnapshotGetXMLDesc", &virDomainSnapshotGetXMLDesc, &snapshotGetXmlDesc,
+                  &getSnapshotXml>(),
+            entry<"domainSnapshotNum", &virDomainSnapshotNum, &snapshotNum>(),
+            entry<"domainSnapshotListNames", &virDomainSnapshotListNames, &snapshotListNames>(),
+            entry<"domainListAllSnapshots", &virDomainListAllSnapshots, &listAllSnapshots>(),
+            entry<"domainSnapshotNumChildren", &virDomainSnapshotNumChildren, &snapshotNumChildren>(),
+            entry<"domainSnapshotListChildrenNames", &virDomainSnapshotListChildrenNames,
+                  &snapshotListChildrenNames>(),
+            entry<"domainSnapshotListAllChildren", &virDomainSnapshotListAllChildren,
+                  &snapshotListAllChildren>(),
+            entry<"domainSnapshotLookupByName", &virDomainSnapshotLookupByName, &snapshotLookupByName>(),
+            entry<"domainHasCurrentSnapshot", &virDomainHasCurrentSnapshot, &hasCurrentSnapshot>(),
+            entry<"domainSnapshotGetParent", &virDomainSnapshotGetParent, &snapshotGetParent>(),
+            entry<"domainSnapshotCurrent", &virDomainSnapshotCurrent, &snapshotCurrent>(),
+            entry<"domainSnapshotIsCurrent", &virDomainSnapshotIsCurrent, &snapshotIsCurrent>(),
+            entry<"domainSnapshotHasMetadata", &virDomainSnapshotHasMetadata, &snapshotHasMetadata>(),
+            entry<"domainRevertToSnapshot", &virDomainRevertToSnapshot, &revertToSnapshot>(),
+            entry<"domainSnapshotDelete", &virDomainSnapshotDelete, &snapshotDelete>(),
+        });
+}
+
 void addBlocks(std::vector<abi::SlotEntry>& table) {
     table.insert(
         table.end(),
@@ -177,6 +204,7 @@ std::vector<abi::SlotEntry> slotTable() {
     addLifecycle(table);
     addState(table);
     addGuest(table);
+    addSnapshots(table);
     addBlocks(table);
     addMachineSlots(table);
     return table;

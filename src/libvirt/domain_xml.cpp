@@ -61,4 +61,13 @@ Result<std::string> DomainXml::formatPublic(const DomainDef& def, bool live) con
     return format(def.get(), option_, formatFlags(live, false));
 }
 
+Result<void> DomainXml::validateSnapshot(const std::string& xml) const {
+    void* parsed = priv::virDomainSnapshotDefParseString(xml.c_str(), option_, nullptr, nullptr,
+                                                         priv::kParseSnapshotValidateSchema);
+    if (!parsed)
+        return lastError("libvirt could not parse the snapshot XML");
+    priv::virObjectUnref(parsed);
+    return {};
+}
+
 } // namespace vz::abi

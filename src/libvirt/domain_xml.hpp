@@ -45,6 +45,9 @@ public:
     /** Formats with the secrets left out (VIR_DOMAIN_XML_SECURE not given). */
     Result<std::string> formatPublic(const DomainDef& def, bool live) const;
 
+    /** Checks a <domainsnapshot> document against libvirt's RELAX NG schema (VIR_ERR_XML_INVALID_SCHEMA). */
+    Result<void> validateSnapshot(const std::string& xml) const;
+
 private:
     explicit DomainXml(void* option) : option_(option) {}
     void* option_;

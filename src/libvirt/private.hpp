@@ -70,6 +70,8 @@ struct TypedParamList {
 /** Bits of virDomainDefParseFlags, found by what the parser does (tests/unit/libvirt/domain_xml_test.cpp). */
 constexpr unsigned kParseInactive = 1u << 1;
 constexpr unsigned kParseValidateSchema = 1u << 6;
+/** Of virDomainSnapshotParseFlags; found in the same way. */
+constexpr unsigned kParseSnapshotValidateSchema = 1u << 3;
 
 /** virLogPriority. */
 enum class LogPriority : int { Debug = 1, Info, Warning, Error };
@@ -91,6 +93,9 @@ void* virDomainDefParseString(const char* xml, void* option, void* parseOpaque, 
 char* virDomainDefFormat(void* def, void* option, unsigned flags);
 unsigned virDomainDefFormatConvertXMLFlags(unsigned publicFlags);
 void virDomainDefFree(void* def);
+/** @p current may be null unless the flags are those of a driver that reads its own files. */
+void* virDomainSnapshotDefParseString(const char* xml, void* option, void* parseOpaque, bool* current,
+                                      unsigned flags);
 void virObjectUnref(void* object);
 
 virConnectPtr virGetConnect();

@@ -292,8 +292,8 @@ def test_a_name_is_free_again_for_the_other_kind(make_vm, make_guest, container,
 
 
 def test_calls_that_the_other_kind_has(container, machine, daemon, conn):
-    refused(libvirt.VIR_ERR_NO_SUPPORT, "virDomainSnapshotCreateXML for containers",
-            conn.lookupByName(container.name).snapshotCreateXML, "<domainsnapshot/>")
+    refused(libvirt.VIR_ERR_NO_SUPPORT, "virDomainCheckpointCreateXML for containers",
+            conn.lookupByName(container.name).checkpointCreateXML, "<domaincheckpoint/>")
     refused(libvirt.VIR_ERR_NO_SUPPORT, "virDomainScreenshot for containers",
             conn.lookupByName(container.name).screenshot, conn.newStream(), 0)
     for command in (["qemu-monitor-command", container.name, "--hmp", "info version"],

@@ -11,8 +11,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -45,8 +47,8 @@ struct Mount {
 };
 
 /** proc(5), /proc/PID/mountinfo: the third field is the device, the fifth the folder. */
-Result<std::vector<Mount>> allMounts() {
-    VZ_TRY(auto text, file::read("/proc/self/mountinfo", 64u << 20));
+Result<std::vector<Mount>> allMounts(const std::string& process = "self") {
+    VZ_TRY(auto text, file::read(cat("/proc/", process, "/mountinfo"), 64u << 20));
     std::vector<Mount> mounts;
     for (auto line : lines(text)) {
         auto fields = split(line, ' ');
@@ -70,6 +72,35 @@ Result<std::vector<std::string>> mountPoints(const Attachment& attachment) {
     }
     std::reverse(found.begin(), found.end());
     return found;
+}
+
+Result<UniqueFd> mountedFolder(const Attachment& attachment, pid_t pid) {
+    std::string whole = numberOf(attachment.device), part = numberOf(attachment.partition);
+    VZ_TRY(auto mounts, allMounts(cat(pid)));
+    VZ_TRY(auto root, file::open(cat("/proc/", pid, "/root"), O_PATH | O_DIRECTORY));
+    bool mounted = false;
+    for (const auto& mount : mounts) {
+        if (mount.number != whole && mount.number != part)
+            continue;
+        mounted = true;
+        // Links on the way lead to places of that process, not to ours.
+        open_how how{};
+        how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+        how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+        UniqueFd fd(
+            static_cast<int>(::syscall(SYS_openat2, root.get(), mount.folder.c_str(), &how, sizeof how)));
+        struct stat info;
+        if (!fd || ::fstat(fd.get(), &info) < 0)
+            continue;
+        // Something else may be mounted over it.
+        auto number = cat(major(info.st_dev), ":", minor(info.st_dev));
+        if (number == mount.number && (S_ISDIR(info.st_mode) || S_ISREG(info.st_mode)))
+            return fd;
+    }
+    if (mounted)
+        return fail(ErrorCode::OperationFailed, attachment.device,
+                    " is mounted, but where, something else is mounted over it");
+    return UniqueFd();
 }
 
 Result<std::optional<Attachment>> mountedAt(const std::string& given) {

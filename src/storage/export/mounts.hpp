@@ -11,6 +11,9 @@ namespace vz::exports {
 
 /** Where the image is mounted in this process's mount namespace; the newest mount first. */
 Result<std::vector<std::string>> mountPoints(const Attachment& attachment);
+/** Something in the file system on the image, as the process @p pid has it mounted; an empty descriptor if it
+ * does not. OperationFailed if other mounts hide it. */
+Result<UniqueFd> mountedFolder(const Attachment& attachment, pid_t pid);
 /** The attached image that is mounted at @p folder, if there is one. */
 Result<std::optional<Attachment>> mountedAt(const std::string& folder);
 

@@ -42,6 +42,8 @@ public:
     }
     /** Not of one that somebody else has frozen, or that cannot be. */
     int failed() const { return failed_ == EBUSY || failed_ == EOPNOTSUPP ? 0 : failed_; }
+    /** Also if it is somebody else who has frozen it. */
+    bool still() const { return frozen_ || failed_ == EBUSY; }
 
 private:
     int fd_ = -1;
@@ -276,19 +278,66 @@ void Server::converse(UniqueFd socket) {
     auto packet = receivePacket(socket.get());
     if (!packet || !*packet)
         return; // a look whether we are there
+    if ((*packet)->texts[0] == "begin")
+        workAlone(socket.get());
+    else
+        answer(socket.get(), [&] { return serve(socket.get(), **packet); });
+}
+
+/**
+ * "begin": nobody else works on the image while there are requests on this connection, of which "freeze" with
+ * a descriptor of something in the file system on it lets nothing change there. All that ends with "end", and
+ * when the other side hangs up or is silent for too long, whatever may have happened to it.
+ */
+void Server::workAlone(int socket) {
+    std::unique_lock working(work_, std::try_to_lock);
+    UniqueFd folder;
+    std::optional<Frozen> frozen;
+    auto begun = [&]() -> Result<Texts> {
+        if (!working)
+            return fail(ErrorCode::ResourceBusy, attachment_.descriptor, " is being worked on: try later");
+        VZ_CHECK(requireAttached(working));
+        return Texts{};
+    };
+    bool ready = answer(socket, begun);
+    while (ready) {
+        auto packet = receivePacket(socket);
+        if (!packet || !*packet)
+            return;
+        if ((*packet)->texts[0] == "end") {
+            frozen.reset();
+            working.unlock();
+            answer(socket, [] { return Texts{}; });
+            return;
+        }
+        answer(socket, [&]() -> Result<Texts> {
+            if ((*packet)->texts[0] != "freeze")
+                return work(socket, **packet);
+            frozen.reset();
+            folder = std::move((*packet)->fd);
+            frozen.emplace(folder.get());
+            if (frozen->failed())
+                return failErrno(frozen->failed(), "cannot freeze the file system");
+            return Texts{frozen->still() ? "frozen" : "not"};
+        });
+    }
+}
+
+/** Sends what @p body gives; whether that is no error. */
+bool Server::answer(int socket, const std::function<Result<Texts>()>& body) {
     auto done = [&]() -> Result<Texts> {
         try {
-            return serve(socket.get(), **packet);
+            return body();
         } catch (const std::exception& error) {
             return fail(ErrorCode::NoMemory, "unexpected failure: ", error.what());
         }
     }();
-    Texts answer{"ok"};
+    Texts texts{"ok"};
     if (done)
-        answer.insert(answer.end(), done->begin(), done->end());
+        texts.insert(texts.end(), done->begin(), done->end());
     else
-        answer = errorTexts(done.error());
-    (void)sendPacket(socket.get(), answer);
+        texts = errorTexts(done.error());
+    return sendPacket(socket, texts) && done;
 }
 
 Error Server::onPlainLoop() const {
@@ -320,15 +369,24 @@ Result<Texts> Server::serve(int socket, const Packet& request) {
     if (texts[0] == "wait")
         return waitUntilClosed();
     std::unique_lock working(work_);
-    {
-        std::unique_lock state(mutex_);
-        if (gone_) {
-            working.unlock();
-            changed_.wait(state, [this] { return closed_; });
-            return Error(ErrorCode::OperationInvalid, cat(attachment_.descriptor, " is no longer attached"),
-                         ENOTCONN);
-        }
-    }
+    VZ_CHECK(requireAttached(working));
+    return work(socket, request);
+}
+
+/** If it is not, that is told when the image is closed; @p working is unlocked then. */
+Result<void> Server::requireAttached(std::unique_lock<std::mutex>& working) {
+    std::unique_lock state(mutex_);
+    if (!gone_)
+        return {};
+    working.unlock();
+    changed_.wait(state, [this] { return closed_; });
+    return Error(ErrorCode::OperationInvalid, cat(attachment_.descriptor, " is no longer attached"),
+                 ENOTCONN);
+}
+
+/** A request that needs the image to itself. */
+Result<Texts> Server::work(int socket, const Packet& request) {
+    const auto& texts = request.texts;
     // Who hangs up wants it no more; who is stopped for a while (Ctrl-Z) misses some of it.
     auto progress = [&](uint64_t done, uint64_t total) {
         if (stoppers_ > 0 || gone())

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <list>
 #include <mutex>
 #include <thread>
@@ -53,7 +54,11 @@ private:
     Result<void> makePartition();
     void acceptAll();
     void converse(UniqueFd socket);
+    void workAlone(int socket);
+    bool answer(int socket, const std::function<Result<Texts>()>& body);
     Result<Texts> serve(int socket, const Packet& request);
+    Result<Texts> work(int socket, const Packet& request);
+    Result<void> requireAttached(std::unique_lock<std::mutex>& working);
     Result<void> requireLive() const;
     Error onPlainLoop() const;
     Result<Texts> snapshot(const Packet& request);

@@ -156,6 +156,27 @@ TEST_CASE("no other flag bit of the parser validates against the schema") {
     abi::priv::virObjectUnref(option);
 }
 
+TEST_CASE("the flag of the snapshot parser, and no other bit, makes an unknown element an error") {
+    void* option = abi::priv::virDomainXMLOptionNew(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
+    auto parses = [&](const char* inner, unsigned flags) {
+        // With the bits of a driver's own files it has all that those have to have.
+        auto xml =
+            vz::cat("<domainsnapshot><name>n</name><state>shutoff</state><creationTime>1</creationTime>",
+                    inner, "<active>0</active></domainsnapshot>");
+        bool current = false;
+        void* def = abi::priv::virDomainSnapshotDefParseString(xml.c_str(), option, nullptr, &current, flags);
+        abi::priv::virObjectUnref(def);
+        return def != nullptr;
+    };
+    for (unsigned bit = 0; bit < 16; ++bit) {
+        INFO("bit " << bit);
+        CHECK(parses("", 1u << bit));
+        CHECK(parses("<bogus/>", 1u << bit) == (1u << bit != abi::priv::kParseSnapshotValidateSchema));
+    }
+    virResetLastError();
+    abi::priv::virObjectUnref(option);
+}
+
 TEST_CASE("the flag for inactive definitions, and no other bit, drops live parts while parsing") {
     void* option = abi::priv::virDomainXMLOptionNew(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
     auto xml =

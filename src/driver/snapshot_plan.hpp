@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "domain/definition.hpp"
+#include "domain/snapshot.hpp"
+
+namespace vz::driver {
+
+/**
+ * Which images of a container a snapshot has, by what the client wants: each root and each other writable
+ * file system or disk on a ploop image, unless it is named with snapshot='no'. ConfigUnsupported for names
+ * that there are not, for a root or disk that cannot be part of one and is not left out, and if nothing is
+ * left.
+ */
+Result<std::vector<domain::SnapshotDisk>> planSnapshot(const domain::Definition& definition,
+                                                       const std::vector<domain::SnapshotDisk>& wanted);
+
+} // namespace vz::driver
