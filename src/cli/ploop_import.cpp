@@ -64,7 +64,7 @@ Result<void> fill(int source, bool isFolder, const std::string& target) {
 /** Over a folder that is surely there, as nobody else sees it: so none has to be made, which could be left.
  */
 Result<void> fillMounted(int source, bool isFolder, const exports::Attachment& attachment) {
-    auto place = exports::runFolder();
+    VZ_TRY(auto place, exports::realPath(exports::runFolder()));
     VZ_CHECK(exports::mountImage(attachment, {place, "", "nosuid,nodev,noexec"}));
     auto filled = fill(source, isFolder, place);
     if (::umount2(place.c_str(), UMOUNT_NOFOLLOW) < 0 && filled)
