@@ -46,25 +46,29 @@ struct Transfer {
         return {};
     }
 
-    /** Returns when the image is closed. */
+    /** Returns when the image is closed: with its last user the device goes, and vz-ploopd ends. */
     void end() {
         keeper.reset();
-        auto detached = exports::detach(attachment);
         pollfd poll{process.get(), POLLIN, 0};
-        if (process && ::poll(&poll, 1, closingLimit) == 0)
+        int ended = 0;
+        do
+            ended = ::poll(&poll, 1, closingLimit);
+        while (ended < 0 && errno == EINTR);
+        if (process && ended == 0)
             log::error("the volume ", lease.path(), " is still open as ", attachment.device);
-        // It may have noticed by itself that it has no user any more.
-        if (!detached && detached.error().systemError() != ENOTCONN && !exports::wasGone(detached.error()))
-            log::error("closing the volume ", lease.path(), ": ", detached.error().message());
     }
 };
 
-Result<void> checkPart(const std::string& path, unsigned long long offset, unsigned long long length) {
+/** The end of the disk is the end of the part, too: who sends more is told so with the write that is too
+ * much. */
+Result<abi::DeviceStream> withinDisk(const std::string& path, abi::DeviceStream part) {
     VZ_TRY(auto facts, storage::readVolume(path));
-    if (offset > facts.capacity || length > facts.capacity - offset)
+    if (part.offset >= facts.capacity || part.length > facts.capacity - part.offset)
         return fail(ErrorCode::InvalidArg, "the volume ", path, " has ", facts.capacity,
-                    " bytes, which is less than offset ", offset, " and length ", length);
-    return {};
+                    " bytes, which is less than offset ", part.offset, " and length ", part.length);
+    if (part.length == 0)
+        part.length = facts.capacity - part.offset;
+    return part;
 }
 
 Result<void> openStream(const VolumeCall& call, virStreamPtr stream, const abi::DeviceStream& part,
@@ -73,10 +77,9 @@ Result<void> openStream(const VolumeCall& call, virStreamPtr stream, const abi::
     VZ_TRY(auto lease,
            call.pool->lease(call.name, forWriting ? Use::Change : Use::Read,
                             forWriting ? "data is being uploaded to it" : "it is being downloaded", true));
-    VZ_CHECK(checkPart(lease.path(), part.offset, part.length));
+    VZ_TRY(auto device, withinDisk(lease.path(), part));
     auto transfer = std::make_shared<Transfer>(std::move(lease));
     VZ_CHECK(transfer->attach(forWriting));
-    auto device = part;
     device.device = transfer->attachment.device;
     // Written through: an error is that of the write which it belongs to, and the client hears of it.
     device.flags = forWriting ? O_WRONLY | O_DSYNC : O_RDONLY;

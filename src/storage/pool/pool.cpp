@@ -258,7 +258,7 @@ Result<Pool::Lease> Pool::lease(const std::string& name, Use use, const char* wh
     std::unique_lock lock(mutex_);
     auto free = [&] {
         auto found = volumes_.find(name);
-        return !changing_ && (found == volumes_.end() || !found->second.ending);
+        return !changing_ && (found == volumes_.end() || !found->second.ends());
     };
     if (!changed_.wait_for(lock, environment_.patience, free))
         return fail(ErrorCode::OperationTimeout, "the volume '", name, "' of the pool '", name_,
@@ -292,8 +292,7 @@ void Pool::end(Lease& lease) {
                 --volume.readers;
             else
                 volume.changing = false;
-            if (volume.idle())
-                volume.ending = false;
+            volume.ending -= lease.ending_;
             if (!volume.there)
                 volumes_.erase(found);
         }
@@ -313,8 +312,10 @@ void Pool::Lease::ending() {
         ++pool_->short_;
         lengthy_ = false;
     }
-    if (auto found = pool_->volumes_.find(name_); found != pool_->volumes_.end())
-        found->second.ending = found->second.changing || found->second.readers == 1;
+    if (auto found = pool_->volumes_.find(name_); found != pool_->volumes_.end() && !ending_) {
+        ++found->second.ending;
+        ending_ = true;
+    }
 }
 
 void Pool::Lease::exists(bool yes) {

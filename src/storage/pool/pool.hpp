@@ -106,6 +106,7 @@ public:
         Lease(PoolRef pool, std::string name, std::string path, Use use, bool lengthy)
             : pool_(std::move(pool)), name_(std::move(name)), path_(std::move(path)), use_(use),
               lengthy_(lengthy) {}
+        bool ending_ = false;
         PoolRef pool_;
         std::string name_, path_;
         Use use_;
@@ -121,10 +122,12 @@ private:
     struct Volume {
         bool there = true; ///< not one that is being made
         bool changing = false;
-        bool ending = false;
         unsigned readers = 0;
-        std::string work; ///< the last that began
+        unsigned ending = 0; ///< of those who read or change
+        std::string work;    ///< the last that began
         bool idle() const { return !changing && readers == 0; }
+        /** Whether it will be idle in a moment. */
+        bool ends() const { return !idle() && ending == readers + changing; }
     };
 
     Result<void> requireActive() const;

@@ -188,6 +188,9 @@ Result<PoolRef> Pools::create(PoolConfig config, bool build) {
     VZ_TRY(auto pool, find(config));
     if (pool && pool->active())
         return fail(ErrorCode::OperationInvalid, "pool is already active as '", pool->name(), "'");
+    if (pool && pool->config() != config)
+        return fail(ErrorCode::OperationFailed, "pool '", pool->name(),
+                    "' is defined with other settings: start it as it is, or change its definition before");
     bool fresh = !pool;
     if (fresh) {
         VZ_TRY(pool, add(config, false));

@@ -93,6 +93,10 @@ Result<void> allocateAll(const std::string& path) {
             VZ_CHECK(writeZeros(image, {at, range.offset - at}));
             at = range.offset + range.length;
         }
+        // Within its clusters the file may have holes.
+        auto& file = image.top().file();
+        VZ_TRY(uint64_t length, file.size());
+        VZ_CHECK(file.reserve({0, length}));
     }
     VZ_CHECK(image.flush());
     return volume->close();
