@@ -133,6 +133,10 @@ void remove(xmlNode* node) {
     xmlFreeNode(node);
 }
 
+bool isUtf8(const std::string& text) {
+    return xmlCheckUTF8(reinterpret_cast<const xmlChar*>(text.c_str()));
+}
+
 std::string escape(std::string_view text) {
     return escapeXml(text);
 }

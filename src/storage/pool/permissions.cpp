@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "storage/pool/permissions.hpp"
 
-#include <libxml/xmlstring.h>
-
 #include <algorithm>
 #include <climits>
 
@@ -98,7 +96,7 @@ bool isFileName(const std::string& name) {
     bool plain =
         !name.empty() && name.size() <= NAME_MAX && name != "." && name != ".." &&
         std::ranges::none_of(name, [](unsigned char c) { return c < 0x20 || c == 0x7f || c == '/'; });
-    return plain && xmlCheckUTF8(reinterpret_cast<const unsigned char*>(name.c_str()));
+    return plain && xml::isUtf8(name);
 }
 
 } // namespace vz::storage
