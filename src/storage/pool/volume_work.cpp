@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <sys/stat.h>
 
 namespace vz::storage {
 
@@ -51,9 +52,10 @@ Result<std::vector<FilePtr>> lockFiles(const std::string& path) {
     VZ_TRY(auto names, hostFiles().list(path));
     for (const auto& name : names) {
         auto file = cat(path, "/", name);
-        if (name == "DiskDescriptor.xml" || hostFiles().isFolder(file))
+        // A link or a device would lead elsewhere.
+        struct stat info;
+        if (name == "DiskDescriptor.xml" || ::lstat(file.c_str(), &info) < 0 || !S_ISREG(info.st_mode))
             continue;
-        // A link, a socket or the like has no lock to look for.
         auto opened = hostFiles().open(file, Access::ReadWrite);
         if (!opened)
             continue;
