@@ -80,6 +80,15 @@ Result<storage::PoolRef> findPool(Driver& driver, virStorageVolPtr handle) {
     return driver.storage().pools().byName(name);
 }
 
+Result<void> requireOther(Driver& driver, virStorageVolPtr argument) {
+    VZ_TRY(auto pool, findPool(driver, argument));
+    if (pool)
+        return fail(
+            ErrorCode::OperationUnsupported, "a volume of the ploop pool '", pool->name(),
+            "' cannot be copied into a pool of another type: download it (vol-download) and upload it there");
+    return {};
+}
+
 Result<void> allowStorageFlags(unsigned int flags, unsigned int allowed, const char* api) {
     if (unsigned int rest = flags & ~allowed)
         return fail(ErrorCode::InvalidArg, "unsupported flags (", rest, ") in function ", api,

@@ -44,6 +44,14 @@ Result<virStorageVolPtr> volumeHandle(virConnectPtr conn, const storage::Pool& p
 Result<storage::PoolRef> findPool(Driver& driver, virStoragePoolPtr handle);
 Result<storage::PoolRef> findPool(Driver& driver, virStorageVolPtr handle);
 
+/** OperationUnsupported if a call about another pool is given a volume of one of ours, which the stock driver
+ * does not know. */
+Result<void> requireOther(Driver& driver, virStorageVolPtr argument);
+template<typename T>
+Result<void> requireOther(Driver&, T) {
+    return {};
+}
+
 /** InvalidArg, as libvirt's own drivers, for bits that are not in @p allowed. */
 Result<void> allowStorageFlags(unsigned int flags, unsigned int allowed, const char* api);
 
@@ -77,8 +85,12 @@ struct StorageWrapper<slot, publicApi, method, R (*)(virStoragePoolPtr, Args...)
         return guarded<R>([&]() -> Result<Passed<R>> {
             VZ_TRY(auto* driver, activeDriver());
             VZ_TRY(auto pool, findPool(*driver, handle));
-            if (!pool)
+            if (!pool) {
+                Result<void> known;
+                ((known = known ? requireOther(*driver, args) : known), ...);
+                VZ_CHECK(std::move(known));
                 return stock<slot, publicApi>({}, handle, args...);
+            }
             auto* conn = ::virStoragePoolGetConnect(handle);
             VZ_CHECK(checkStorageAccess(conn, slot.value, pool.get()));
             return passed<R>(method(PoolCall{*driver, conn, pool}, args...));

@@ -22,6 +22,7 @@ def xml_of(name, path, uuid="", extra=""):
     return f"<pool type='ploop'><name>{name}</name>{uuid}<target><path>{path}</path>{extra}</target></pool>"
 
 
+@pytest.mark.host
 def test_life_of_a_pool(make_pool, pool_events):
     pool = make_pool()
     virsh = pool.virsh

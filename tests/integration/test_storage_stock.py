@@ -166,7 +166,7 @@ def test_volume_of_another_pool_becomes_an_image(pool, folder_pool, tmp_path):
             assert (tmp_path / "out").read_bytes() == content + bytes(6 * MIB)
     (tmp_path / "back.xml").write_text("<volume><name>back</name><capacity>0</capacity></volume>")
     folder_pool.fails("vol-create-from", "folders", tmp_path / "back.xml", "of-a.raw", "--inputpool", pool.name,
-                      containing="")
+                      containing="cannot be copied into a pool of another type")
     assert pool.volumes() == ["of-a.ploop", "of-a.qcow2", "of-a.raw"]
 
 

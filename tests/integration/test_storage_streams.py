@@ -17,6 +17,7 @@ def processes(daemon):
     return [pid for pid in daemon.processes() if os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "vz-ploopd"]
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("kind", ["ploop", "raw"])
 def test_parts_of_the_disk(pool, tmp_path, kind):
     content = os.urandom(3 * MIB + 77)
