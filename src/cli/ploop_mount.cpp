@@ -32,6 +32,8 @@ Result<exports::AttachOptions> attachOptions(const Arguments& arguments) {
     if (!mechanism)
         return fail(ErrorCode::InvalidArg, "images are not exported by '", arguments.value('x'),
                     "': loop and fuse are known");
+    if (*mechanism == exports::Mechanism::Nbd)
+        return fail(ErrorCode::InvalidArg, "'nbd' is for virtual machines, which get no device of the host");
     options.mechanism = *mechanism;
     return options;
 }
@@ -204,7 +206,8 @@ Outcome discardDetached(const std::string& descriptor, bool defragment) {
     exports::AttachOptions options;
     options.descriptor = descriptor;
     options.mechanism = exports::Mechanism::Fuse;
-    VZ_TRY(auto attachment, exports::attach(options));
+    UniqueFd tie;
+    VZ_TRY(auto attachment, exports::attach(options, &tie));
     auto mount = exports::TemporaryMount::make(attachment);
     auto done = mount ? discardIn(attachment, (*mount)->folder(), defragment) : std::move(mount).takeError();
     if (mount)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "driver/machine_disks.hpp"
 #include "driver/machine_methods.hpp"
 #include "driver/methods.hpp"
 #include "vm/machines.hpp"
@@ -70,9 +71,11 @@ Result<Passed<virDomainPtr>> defineMachine(const ConnectCall& call, const char* 
 }
 
 Result<Passed<virDomainPtr>> createMachine(const ConnectCall& call, const char* xml, unsigned int flags) {
-    return makeMachine(call, xml, [&](const MachineCall& machines, const char* inner) {
-        return forwardConnect<"domainCreateXML", &virDomainCreateXML>(machines, inner, flags);
-    });
+    return makeMachine(
+        call, xml, [&](const MachineCall& machines, const char* inner) -> Result<Passed<virDomainPtr>> {
+            VZ_TRY(auto servers, DiskServers::start(machines, inner));
+            return forwardConnect<"domainCreateXML", &virDomainCreateXML>(machines, inner, flags);
+        });
 }
 
 Result<Passed<virDomainPtr>> createXmlWithFiles(const ConnectCall& call, const char* xml, unsigned int nfiles,
@@ -82,10 +85,12 @@ Result<Passed<virDomainPtr>> createXmlWithFiles(const ConnectCall& call, const c
     if (!isMachine(xml))
         return fail(ErrorCode::OperationUnsupported,
                     "a container cannot be given open files: its init starts with a console only");
-    return makeMachine(call, xml, [&](const MachineCall& machines, const char* inner) {
-        return forwardConnect<"domainCreateXMLWithFiles", &virDomainCreateXMLWithFiles>(machines, inner,
-                                                                                        nfiles, files, flags);
-    });
+    return makeMachine(call, xml,
+                       [&](const MachineCall& machines, const char* inner) -> Result<Passed<virDomainPtr>> {
+                           VZ_TRY(auto servers, DiskServers::start(machines, inner));
+                           return forwardConnect<"domainCreateXMLWithFiles", &virDomainCreateXMLWithFiles>(
+                               machines, inner, nfiles, files, flags);
+                       });
 }
 
 Result<void> freeOfMachines(const ConnectCall& call, const std::string& name, const std::string& uuid) {

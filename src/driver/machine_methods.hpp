@@ -96,6 +96,31 @@ Result<Passed<char*>> xmlFromNative(const ConnectCall& call, const char* format,
 Result<Passed<char*>> xmlToNative(const ConnectCall& call, const char* format, const char* xml,
                                   unsigned int flags);
 
+// machine_blocks.cpp: what disks that are ploop images need.
+Result<Passed<int>> startMachine(const MachineCall& call);
+Result<Passed<int>> startFlags(const MachineCall& call, unsigned int flags);
+Result<Passed<int>> autostartMachine(const MachineCall& call, int autostart);
+Result<Passed<int>> resizeMachineDisk(const MachineCall& call, const char* disk, unsigned long long size,
+                                      unsigned int flags);
+Result<Passed<int>> pullMachineDisk(const MachineCall& call, const char* disk, unsigned long bandwidth,
+                                    unsigned int flags);
+Result<Passed<int>> rebaseMachineDisk(const MachineCall& call, const char* disk, const char* base,
+                                      unsigned long bandwidth, unsigned int flags);
+Result<Passed<int>> copyMachineDisk(const MachineCall& call, const char* disk, const char* xml,
+                                    virTypedParameterPtr params, int nparams, unsigned int flags);
+Result<Passed<int>> commitMachineDisk(const MachineCall& call, const char* disk, const char* base,
+                                      const char* top, unsigned long bandwidth, unsigned int flags);
+Result<Passed<int>> getMachineBlockStats(const MachineCall& call, const char* disk,
+                                         virDomainBlockStatsPtr stats);
+Result<Passed<int>> getMachineBlockStatsFlags(const MachineCall& call, const char* disk,
+                                              virTypedParameterPtr params, int* nparams, unsigned int flags);
+Result<Passed<int>> getMachineBlockInfo(const MachineCall& call, const char* disk, virDomainBlockInfoPtr info,
+                                        unsigned int flags);
+Result<Passed<int>> setMachineIoTune(const MachineCall& call, const char* disk, virTypedParameterPtr params,
+                                     int nparams, unsigned int flags);
+Result<Passed<int>> getMachineIoTune(const MachineCall& call, const char* disk, virTypedParameterPtr params,
+                                     int* nparams, unsigned int flags);
+
 // machine_events.cpp: what QEMU's monitor tells. Containers have none: a client that asks for theirs is
 // refused.
 Result<Passed<int>> monitorEventRegister(const ConnectCall& call, virDomainPtr domain, const char* event,

@@ -3,6 +3,8 @@
 // client for the next one stays in the form of QEMU's driver, whose business it is; only the client's own
 // documents are translated, and the machine that arrives is claimed and marked.
 #include "driver/machine_migration.hpp"
+
+#include "driver/machine_disks.hpp"
 #include "driver/typed_params.hpp"
 
 namespace vz::driver {
@@ -59,10 +61,18 @@ Result<Passed<int>> arriveByParams(const ConnectCall& call, virTypedParameterPtr
                   });
 }
 
+/** A definition goes anywhere; but two hosts cannot have an image open at a time. */
+Result<void> checkDisks(const MachineCall& call, unsigned long flags) {
+    if (flags & VIR_MIGRATE_OFFLINE)
+        return {};
+    return refuseWithPloopDisks(call, "a running machine cannot take it to another host");
+}
+
 } // namespace
 
 Result<Passed<char*>> migrateBegin(const MachineCall& call, const char* xml, char** cookie, int* cookieLength,
                                    unsigned long flags, const char* name, unsigned long bandwidth) {
+    VZ_CHECK(checkDisks(call, flags));
     VZ_TRY(auto inner, toInner(call, xml));
     return forward<"domainMigrateBegin3", MigrateBegin3>(call, call.domain.get(), orNull(inner), cookie,
                                                          cookieLength, flags, name, bandwidth);
@@ -70,6 +80,7 @@ Result<Passed<char*>> migrateBegin(const MachineCall& call, const char* xml, cha
 
 Result<Passed<char*>> migrateBeginParams(const MachineCall& call, virTypedParameterPtr params, int nparams,
                                          char** cookie, int* cookieLength, unsigned int flags) {
+    VZ_CHECK(checkDisks(call, flags));
     VZ_TRY(auto edited, withInnerXml(call, params, nparams));
     return forward<"domainMigrateBegin3Params", MigrateBegin3Params>(
         call, call.domain.get(), edited.params(), edited.count(), cookie, cookieLength, flags);
@@ -79,6 +90,7 @@ Result<Passed<int>> migratePerform(const MachineCall& call, const char* xml, con
                                    int cookieInLength, char** cookie, int* cookieLength,
                                    const char* destination, const char* uri, unsigned long flags,
                                    const char* name, unsigned long bandwidth) {
+    VZ_CHECK(checkDisks(call, flags));
     VZ_TRY(auto inner, toInner(call, xml));
     return forward<"domainMigratePerform3", MigratePerform3>(call, call.domain.get(), orNull(inner), cookieIn,
                                                              cookieInLength, cookie, cookieLength,
@@ -89,6 +101,7 @@ Result<Passed<int>> migratePerformParams(const MachineCall& call, const char* de
                                          virTypedParameterPtr params, int nparams, const char* cookieIn,
                                          int cookieInLength, char** cookie, int* cookieLength,
                                          unsigned int flags) {
+    VZ_CHECK(checkDisks(call, flags));
     VZ_TRY(auto edited, withInnerXml(call, params, nparams));
     return forward<"domainMigratePerform3Params", MigratePerform3Params>(
         call, call.domain.get(), destination, edited.params(), edited.count(), cookieIn, cookieInLength,

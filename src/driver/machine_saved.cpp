@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Saved virtual machines: their images hold a domain document.
+#include "driver/machine_disks.hpp"
 #include "driver/machine_methods.hpp"
 #include "driver/typed_params.hpp"
 
@@ -62,6 +63,7 @@ Result<Passed<int>> restoreFlags(const ConnectCall& call, const char* from, cons
     VZ_TRY(auto machines, MachineCall::begin(call.driver, call.conn));
     VZ_TRY(auto wanted, restored(machines, from, xml));
     VZ_TRY(auto claim, claimMachine(machines, wanted.domain));
+    VZ_TRY(auto servers, DiskServers::start(machines, wanted.domain.xml));
     return claim.kept(
         forwardConnect<"domainRestoreFlags", &virDomainRestoreFlags>(machines, from, wanted.xml(), flags));
 }
@@ -75,6 +77,7 @@ Result<Passed<int>> restoreParams(const ConnectCall& call, virTypedParameterPtr 
         return fail(ErrorCode::InvalidArg, "the parameter '", VIR_DOMAIN_SAVE_PARAM_FILE, "' is missing");
     VZ_TRY(auto wanted, restored(machines, from, edited.text(VIR_DOMAIN_SAVE_PARAM_DXML)));
     VZ_TRY(auto claim, claimMachine(machines, wanted.domain));
+    VZ_TRY(auto servers, DiskServers::start(machines, wanted.domain.xml));
     if (wanted.edited)
         edited.setText(VIR_DOMAIN_SAVE_PARAM_DXML, wanted.domain.xml);
     return claim.kept(forwardConnect<"domainRestoreParams", &virDomainRestoreParams>(

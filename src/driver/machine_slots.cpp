@@ -56,27 +56,29 @@ void addMachineSizes(std::vector<abi::SlotEntry>& table) {
 }
 
 void addMachineBlocks(std::vector<abi::SlotEntry>& table) {
-    table.insert(table.end(), {
-                                  entryAs<"domainBlockStats", BlockStats>(),
-                                  entry<"domainBlockStatsFlags", &virDomainBlockStatsFlags>(),
-                                  entry<"domainBlockResize", &virDomainBlockResize>(),
-                                  entry<"domainBlockPeek", &virDomainBlockPeek>(),
-                                  entry<"domainGetBlockInfo", &virDomainGetBlockInfo>(),
-                                  entry<"domainGetDiskErrors", &virDomainGetDiskErrors>(),
-                                  entry<"domainBlockJobAbort", &virDomainBlockJobAbort>(),
-                                  entry<"domainGetBlockJobInfo", &virDomainGetBlockJobInfo>(),
-                                  entry<"domainBlockJobSetSpeed", &virDomainBlockJobSetSpeed>(),
-                                  entry<"domainBlockPull", &virDomainBlockPull>(),
-                                  entry<"domainBlockRebase", &virDomainBlockRebase>(),
-                                  entry<"domainBlockCopy", &virDomainBlockCopy>(),
-                                  entry<"domainBlockCommit", &virDomainBlockCommit>(),
-                                  entry<"domainSetBlockIoTune", &virDomainSetBlockIoTune>(),
-                                  entry<"domainGetBlockIoTune", &virDomainGetBlockIoTune>(),
-                                  entry<"domainSetBlockThreshold", &virDomainSetBlockThreshold>(),
-                                  entry<"domainFDAssociate", &virDomainFDAssociate>(),
-                                  entry<"domainBackupBegin", &virDomainBackupBegin>(),
-                                  entry<"domainBackupGetXMLDesc", &virDomainBackupGetXMLDesc>(),
-                              });
+    table.insert(
+        table.end(),
+        {
+            entryAs<"domainBlockStats", BlockStats, none, &getMachineBlockStats>(),
+            entry<"domainBlockStatsFlags", &virDomainBlockStatsFlags, none, &getMachineBlockStatsFlags>(),
+            entry<"domainBlockResize", &virDomainBlockResize, none, &resizeMachineDisk>(),
+            entry<"domainBlockPeek", &virDomainBlockPeek>(),
+            entry<"domainGetBlockInfo", &virDomainGetBlockInfo, none, &getMachineBlockInfo>(),
+            entry<"domainGetDiskErrors", &virDomainGetDiskErrors>(),
+            entry<"domainBlockJobAbort", &virDomainBlockJobAbort>(),
+            entry<"domainGetBlockJobInfo", &virDomainGetBlockJobInfo>(),
+            entry<"domainBlockJobSetSpeed", &virDomainBlockJobSetSpeed>(),
+            entry<"domainBlockPull", &virDomainBlockPull, none, &pullMachineDisk>(),
+            entry<"domainBlockRebase", &virDomainBlockRebase, none, &rebaseMachineDisk>(),
+            entry<"domainBlockCopy", &virDomainBlockCopy, none, &copyMachineDisk>(),
+            entry<"domainBlockCommit", &virDomainBlockCommit, none, &commitMachineDisk>(),
+            entry<"domainSetBlockIoTune", &virDomainSetBlockIoTune, none, &setMachineIoTune>(),
+            entry<"domainGetBlockIoTune", &virDomainGetBlockIoTune, none, &getMachineIoTune>(),
+            entry<"domainSetBlockThreshold", &virDomainSetBlockThreshold>(),
+            entry<"domainFDAssociate", &virDomainFDAssociate>(),
+            entry<"domainBackupBegin", &virDomainBackupBegin>(),
+            entry<"domainBackupGetXMLDesc", &virDomainBackupGetXMLDesc>(),
+        });
 }
 
 void addMachineSaving(std::vector<abi::SlotEntry>& table) {

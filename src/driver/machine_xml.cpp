@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "base/xml.hpp"
+#include "driver/machine_disks.hpp"
 #include "driver/machine_documents.hpp"
 #include "driver/machine_methods.hpp"
 #include "vm/machines.hpp"
@@ -41,6 +42,22 @@ std::string knownFormat(virDomainPtr machine, const std::string& source) {
     return defined.empty() && machine ? formatIn(machine, 0, source) : defined;
 }
 
+std::string uuidOf(const MachineCall& call) {
+    char text[VIR_UUID_STRING_BUFLEN] = "";
+    (void)::virDomainGetUUIDString(call.domain.get(), text);
+    return text;
+}
+
+/** Servers for a disk that is to be used at once. */
+Result<DiskServers> serversFor(const MachineCall& call, const std::string& device, unsigned int flags) {
+    bool live = flags & VIR_DOMAIN_AFFECT_LIVE;
+    if (!live && (flags & VIR_DOMAIN_AFFECT_CONFIG))
+        return DiskServers();
+    // The present state of a machine is the one to come if it does not run.
+    return ::virDomainIsActive(call.domain.get()) == 1 ? DiskServers::start(call, device)
+                                                       : Result<DiskServers>(DiskServers());
+}
+
 } // namespace
 
 std::string typeOf(const std::string& xml) {
@@ -58,7 +75,9 @@ vm::InwardFacts inwardFacts(const MachineCall& call) {
             std::free(text);
             return type;
         },
-        .knownFormat = [&call](const std::string& source) { return knownFormat(call.domain.get(), source); }};
+        .knownFormat = [&call](const std::string& source) { return knownFormat(call.domain.get(), source); },
+        .ploop = ploopFacts(call),
+        .machineUuid = uuidOf(call)};
 }
 
 vm::InwardFacts inwardFacts(const MachineCall& call, const char* xml, const std::string& type) {
@@ -68,7 +87,8 @@ vm::InwardFacts inwardFacts(const MachineCall& call, const char* xml, const std:
             .knownFormat =
                 [&call, xml](const std::string& source) {
                     return knownFormat(machineOf(call, xml).get(), source);
-                }};
+                },
+            .ploop = ploopFacts(call)};
 }
 
 Result<std::string> innerXml(const MachineCall& call, const char* xml) {
@@ -93,11 +113,13 @@ Result<Passed<char*>> getMachineXml(const MachineCall& call, unsigned int flags)
 
 Result<Passed<int>> attachToMachine(const MachineCall& call, const char* xml) {
     VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call)));
+    VZ_TRY(auto servers, serversFor(call, device, VIR_DOMAIN_AFFECT_LIVE));
     return forwardDomain<"domainAttachDevice", &virDomainAttachDevice>(call, device.c_str());
 }
 
 Result<Passed<int>> attachToMachineFlags(const MachineCall& call, const char* xml, unsigned int flags) {
     VZ_TRY(auto device, vm::deviceToInner(xml, inwardFacts(call)));
+    VZ_TRY(auto servers, serversFor(call, device, flags));
     return forwardDomain<"domainAttachDeviceFlags", &virDomainAttachDeviceFlags>(call, device.c_str(), flags);
 }
 
@@ -108,6 +130,9 @@ Result<Passed<int>> updateMachineDevice(const MachineCall& call, const char* xml
 
 Result<Passed<virDomainSnapshotPtr>> createSnapshot(const MachineCall& call, const char* xml,
                                                     unsigned int flags) {
+    VZ_CHECK(refuseWithPloopDisks(call,
+                                  "QEMU cannot make snapshots of it; 'ploop snapshot' does, also while the "
+                                  "machine runs"));
     VZ_TRY(auto inner, vm::embeddedToInner(xml, inwardFacts(call)));
     return forwardDomain<"domainSnapshotCreateXML", &virDomainSnapshotCreateXML>(call, inner.c_str(), flags);
 }
@@ -121,6 +146,7 @@ Result<Passed<char*>> getSnapshotXml(const MachineCall& call, virDomainSnapshotP
 
 Result<Passed<virDomainCheckpointPtr>> createCheckpoint(const MachineCall& call, const char* xml,
                                                         unsigned int flags) {
+    VZ_CHECK(refuseWithPloopDisks(call, "it keeps no list of changes for QEMU"));
     VZ_TRY(auto inner, vm::embeddedToInner(xml, inwardFacts(call)));
     return forwardDomain<"domainCheckpointCreateXML", &virDomainCheckpointCreateXML>(call, inner.c_str(),
                                                                                      flags);

@@ -80,7 +80,7 @@ void addDefinition(std::vector<abi::SlotEntry>& table) {
                      entry<"domainUndefineFlags", &virDomainUndefineFlags, &undefineFlags>(),
                      entry<"domainRename", &virDomainRename, &rename, &renameMachine>(),
                      entry<"domainGetAutostart", &virDomainGetAutostart, &getAutostart>(),
-                     entry<"domainSetAutostart", &virDomainSetAutostart, &setAutostart>(),
+                     entry<"domainSetAutostart", &virDomainSetAutostart, &setAutostart, &autostartMachine>(),
                      entry<"domainGetXMLDesc", &virDomainGetXMLDesc, &getXmlDesc, &getMachineXml>(),
                      entry<"domainSetMetadata", &virDomainSetMetadata, &setMetadata, &setMachineMetadata>(),
                      entry<"domainGetMetadata", &virDomainGetMetadata, &getMetadata, &getMachineMetadata>(),
@@ -89,19 +89,20 @@ void addDefinition(std::vector<abi::SlotEntry>& table) {
 }
 
 void addLifecycle(std::vector<abi::SlotEntry>& table) {
-    table.insert(table.end(),
-                 {
-                     entry<"domainCreate", &virDomainCreate, &create>(),
-                     entry<"domainCreateWithFlags", &virDomainCreateWithFlags, &createWithFlags>(),
-                     entry<"domainShutdown", &virDomainShutdown, &shutdown>(),
-                     entry<"domainShutdownFlags", &virDomainShutdownFlags, &shutdownFlags>(),
-                     entry<"domainReboot", &virDomainReboot, &reboot>(),
-                     entry<"domainReset", &virDomainReset, &reset>(),
-                     entry<"domainDestroy", &virDomainDestroy, &destroy>(),
-                     entry<"domainDestroyFlags", &virDomainDestroyFlags, &destroyFlags>(),
-                     entry<"domainSuspend", &virDomainSuspend, &suspend>(),
-                     entry<"domainResume", &virDomainResume, &resume>(),
-                 });
+    table.insert(
+        table.end(),
+        {
+            entry<"domainCreate", &virDomainCreate, &create, &startMachine>(),
+            entry<"domainCreateWithFlags", &virDomainCreateWithFlags, &createWithFlags, &startFlags>(),
+            entry<"domainShutdown", &virDomainShutdown, &shutdown>(),
+            entry<"domainShutdownFlags", &virDomainShutdownFlags, &shutdownFlags>(),
+            entry<"domainReboot", &virDomainReboot, &reboot>(),
+            entry<"domainReset", &virDomainReset, &reset>(),
+            entry<"domainDestroy", &virDomainDestroy, &destroy>(),
+            entry<"domainDestroyFlags", &virDomainDestroyFlags, &destroyFlags>(),
+            entry<"domainSuspend", &virDomainSuspend, &suspend>(),
+            entry<"domainResume", &virDomainResume, &resume>(),
+        });
 }
 
 void addState(std::vector<abi::SlotEntry>& table) {

@@ -4,6 +4,8 @@
 
 #include "libvirt/event_relay.hpp"
 
+#include "libvirt/disk_names.hpp"
+
 #include "base/log.hpp"
 #include "libvirt/driver_table.hpp"
 #include "libvirt/event_makers.hpp"
@@ -59,7 +61,7 @@ struct Kind<eventId, Callback, make> {
             std::tie(type, detail) = std::tie(args...);
         try {
             handOn(*lent<LentTarget>(opaque), inner, eventId, type, detail,
-                   [&](virDomainPtr outer) { return make(outer, args...); });
+                   [&](virDomainPtr outer) { return make(outer, outerArgument(args)...); });
         } catch (const std::exception& error) {
             log::error("a domain event is lost: ", error.what());
         }

@@ -98,8 +98,8 @@ std::string firstBytes(const std::string& path) {
 
 Error ploopIsUnsupported(const std::string& disk) {
     return fail(ErrorCode::ConfigUnsupported, "the disk ", disk,
-                " is a ploop image: ploop disks are for containers and are not supported for virtual "
-                "machines; use qcow2 or raw");
+                " is a ploop image: give the disk type='file' or 'volume' and a <driver name='qemu' "
+                "type='ploop'/>");
 }
 
 Result<std::string> formatOfFile(const std::string& path, bool ownChain) {
@@ -108,11 +108,11 @@ Result<std::string> formatOfFile(const std::string& path, bool ownChain) {
     if (stat(path.c_str(), &info) < 0)
         return std::string(errno == ENOENT ? "qcow2" : "");
     if (S_ISDIR(info.st_mode) && file::exists(path + "/DiskDescriptor.xml"))
-        return ploopIsUnsupported(path);
+        return std::string("ploop");
     if (!S_ISREG(info.st_mode))
         return std::string();
     Header header(firstBytes(path));
-    if (isPloop(header))
+    if (isPloop(header)) // its descriptor names other files
         return ploopIsUnsupported(path);
     if (header.has(0, "vhdxfile"))
         return fail(ErrorCode::ConfigUnsupported, "the disk ", path,

@@ -18,12 +18,13 @@ namespace vz::vm {
  * and a header is only believed if it leads to no other file, so that a false one gains nothing.
  *
  * @p ownChain: the XML says what the backing file is, which makes the header's word on it void.
- * Errors: ConfigUnsupported for images that name other files, for ploop images (files, or folders with a
- * DiskDescriptor.xml) and for those that libvirt has no name for.
+ * "ploop" for a folder with a DiskDescriptor.xml.
+ * Errors: ConfigUnsupported for images that name other files, for files of ploop images and for those that
+ * libvirt has no name for.
  */
 Result<std::string> formatOfFile(const std::string& path, bool ownChain);
 
-/** What is said of every ploop disk. @p disk names it in the message. */
+/** What is said of a ploop disk that is not given as one. @p disk names it in the message. */
 Error ploopIsUnsupported(const std::string& disk);
 
 } // namespace vz::vm

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "vm/ploop_disk.hpp"
 
 #include <functional>
 #include <string>
@@ -30,6 +31,8 @@ struct InwardFacts {
      * the same when it is defined again, whatever the guest has written into the file since
      * (disk_format.hpp). May be empty. */
     std::function<std::string(const std::string& source)> knownFormat;
+    PloopFacts ploop;
+    std::string machineUuid; ///< for documents of one device: whose it is to be
 };
 
 /** A client's domain document, ready for QEMU's driver. */
@@ -52,7 +55,7 @@ std::string osType(const std::string& xml);
  * prints it. An id that toOuter() made becomes the inner one.
  *
  * Errors: XmlError, also for a malformed UUID and for a document type; ConfigUnsupported for other types, for
- * an element of our namespaces that only containers have, and for disk images that cannot be used (ploop).
+ * an element of our namespaces that only containers have, and for disk images that cannot be used.
  */
 Result<InnerDomain> domainToInner(const std::string& xml, const InwardFacts& facts);
 
@@ -63,16 +66,19 @@ bool isMark(const std::string& element);
  * domaincheckpoint. Those without a type, and documents without any, stay as they are. */
 Result<std::string> embeddedToInner(const std::string& xml, const InwardFacts& facts);
 
-/** The same for one device: a disk without a format gets one. Other devices come back as they are. */
+/** The same for one device: a disk without a format gets one, one that is a ploop image its socket. Other
+ * devices come back as they are. */
 Result<std::string> deviceToInner(const std::string& xml, const InwardFacts& facts);
 
 /**
  * A document of QEMU's driver on its way out, changed as text: domain, domainsnapshot, domaincheckpoint;
  * others come back as they are. Types become the marked ones ('vz' where there is no mark), ids ours, marks
- * go, and with them a <metadata> that held nothing else. It relies on the order of elements that libvirt
+ * go, and with them a <metadata> that held nothing else; disks that are ploop images are as they were defined
+ * (ploop_disk.hpp). It relies on the order of elements that libvirt
  * prints, and changes nothing else of the text. Once per document: a second time would move the id again.
  *
- * A few microseconds: of a domain it reads no more than what libvirt prints before <memory>.
+ * A few microseconds: of a domain without ploop images it reads no more than what libvirt prints before
+ * <memory>.
  */
 std::string toOuter(std::string xml);
 

@@ -96,13 +96,31 @@ bool lacksFormat(xmlNode* disk, const std::string& source) {
            xml::attribute(xml::child(disk, "driver"), "type").empty();
 }
 
-/** True if the disk got a format. */
-Result<bool> completeDisk(xmlNode* disk, const InwardFacts& facts) {
+/** True if it is a volume that is a ploop image. */
+Result<bool> isPloopVolume(xmlNode* disk, const std::string& format, const InwardFacts& facts) {
+    if (xml::attribute(disk, "type") != "volume")
+        return false;
+    if (isPloopFormat(format))
+        return true;
+    auto* source = xml::child(disk, "source");
+    if (!format.empty() || !facts.ploop.isVolume)
+        return false;
+    return facts.ploop.isVolume(xml::attribute(source, "pool"), xml::attribute(source, "volume"));
+}
+
+/** True if the disk got a format, or a socket. */
+Result<bool> completeDisk(xmlNode* disk, const std::string& machineUuid, const InwardFacts& facts) {
     auto source = xml::attribute(xml::child(disk, "source"), "file");
     auto* driver = xml::child(disk, "driver");
     auto given = xml::attribute(driver, "type");
-    if (given == "ploop" || given == "parallels")
+    VZ_TRY(bool volume, isPloopVolume(disk, given, facts));
+    bool file = xml::attribute(disk, "type") == "file";
+    if (isPloopFormat(given) && !volume && !file)
         return ploopIsUnsupported(diskName(disk, source));
+    if (volume || isPloopFormat(given)) {
+        VZ_CHECK(ploopToInner(disk, given, machineUuid, facts.ploop));
+        return true;
+    }
     if (!lacksFormat(disk, source))
         return false;
     auto format = facts.knownFormat ? facts.knownFormat(source) : std::string();
@@ -112,6 +130,10 @@ Result<bool> completeDisk(xmlNode* disk, const InwardFacts& facts) {
     }
     if (format.empty())
         return false;
+    if (format == "ploop") {
+        VZ_CHECK(ploopToInner(disk, format, machineUuid, facts.ploop));
+        return true;
+    }
     if (!driver) {
         driver = xml::addChild(disk, "driver");
         xml::setAttribute(driver, "name", "qemu");
@@ -151,21 +173,6 @@ void restoreId(xmlNode* domain) {
         xml::setAttribute(domain, "id", cat(innerId(*id)));
 }
 
-/** All that a domain and one inside another document have in common. Returns the client's type. */
-Result<std::string> translate(xmlNode* domain, const InwardFacts& facts) {
-    VZ_TRY(auto type, outerType(domain));
-    VZ_CHECK(refuseContainerElements(domain));
-    for (auto* disk : xml::children(xml::child(domain, "devices"), "disk"))
-        VZ_CHECK(completeDisk(disk, facts));
-    if (isOuterType(xml::attribute(domain, "type"))) {
-        VZ_TRY(auto inner, facts.innerType(xml::attribute(xml::path(domain, {"os", "type"}), "arch")));
-        xml::setAttribute(domain, "type", inner);
-        restoreId(domain);
-    }
-    mark(domain, type);
-    return type;
-}
-
 /** The domain's UUID as libvirt prints one; a new one, put into the document too, if it has none. */
 Result<std::string> takeUuid(xmlNode* domain) {
     auto* element = xml::child(domain, "uuid");
@@ -179,6 +186,21 @@ Result<std::string> takeUuid(xmlNode* domain) {
     if (!abi::uuidBytes(text, uuid))
         return fail(ErrorCode::XmlError, "malformed uuid element: '", text, "'");
     return abi::uuidText(uuid);
+}
+
+/** All that a domain and one inside another document have in common. Returns the client's type. */
+Result<std::string> translate(xmlNode* domain, const std::string& uuid, const InwardFacts& facts) {
+    VZ_TRY(auto type, outerType(domain));
+    VZ_CHECK(refuseContainerElements(domain));
+    for (auto* disk : xml::children(xml::child(domain, "devices"), "disk"))
+        VZ_CHECK(completeDisk(disk, uuid, facts));
+    if (isOuterType(xml::attribute(domain, "type"))) {
+        VZ_TRY(auto inner, facts.innerType(xml::attribute(xml::path(domain, {"os", "type"}), "arch")));
+        xml::setAttribute(domain, "type", inner);
+        restoreId(domain);
+    }
+    mark(domain, type);
+    return type;
 }
 
 } // namespace
@@ -202,8 +224,8 @@ Result<InnerDomain> domainToInner(const std::string& xml, const InwardFacts& fac
         return fail(ErrorCode::XmlError, "the domain XML starts with <", xml::name(domain),
                     "> instead of <domain>");
     InnerDomain inner;
-    VZ_TRY(inner.type, translate(domain, facts));
     VZ_TRY(inner.uuid, takeUuid(domain));
+    VZ_TRY(inner.type, translate(domain, inner.uuid, facts));
     inner.name = xml::text(xml::child(domain, "name"));
     inner.xml = xml::formatAsIs(doc.get());
     return inner;
@@ -218,7 +240,7 @@ Result<std::string> embeddedToInner(const std::string& xml, const InwardFacts& f
                      !element->ns && xml::hasAttribute(element, "type");
         if (!whole)
             continue;
-        VZ_CHECK(translate(element, facts));
+        VZ_CHECK(translate(element, xml::text(xml::child(element, "uuid")), facts));
         changed = true;
     }
     return changed ? xml::formatAsIs(doc.get()) : xml;
@@ -229,7 +251,7 @@ Result<std::string> deviceToInner(const std::string& xml, const InwardFacts& fac
     auto* device = xml::root(doc);
     if (xml::name(device) != "disk" || device->ns)
         return xml;
-    VZ_TRY(bool changed, completeDisk(device, facts));
+    VZ_TRY(bool changed, completeDisk(device, facts.machineUuid, facts));
     return changed ? xml::formatAsIs(doc.get()) : xml;
 }
 

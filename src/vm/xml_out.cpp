@@ -180,11 +180,63 @@ void translate(std::string_view xml, Edits& edits) {
     }
 }
 
+/** A disk of QEMU's driver as the client defined it. @p text is the name of its source, as it stands there.
+ */
+void restoreDisk(std::string_view text, const Tag& disk, const Tag& driver, const Tag& source, size_t end,
+                 Edits& edits) {
+    text.remove_prefix(kPloopName.size());
+    auto kindEnd = text.find(':'), formatEnd = text.find(':', kindEnd + 1);
+    auto type = attribute(disk, "type"), innerFormat = attribute(driver, "type");
+    if (kindEnd == text.npos || formatEnd == text.npos || !type || !innerFormat)
+        return;
+    auto kind = text.substr(0, kindEnd), format = text.substr(kindEnd + 1, formatEnd - kindEnd - 1),
+         rest = text.substr(formatEnd + 1);
+    edits.replace(*type, std::string(kind));
+    if (format == "-") {
+        // With the blank before it: " type='raw'".
+        auto begin = static_cast<size_t>(innerFormat->data() - edits.text().data());
+        constexpr size_t before = std::string_view(" type='").size();
+        edits.replace(edits.text().substr(begin - before, innerFormat->size() + before + 1), {});
+    } else {
+        edits.replace(*innerFormat, std::string(format));
+    }
+    auto slash = rest.find('/');
+    std::string made = kind == "file" ? cat("<source file='", rest, "'")
+                                      : cat("<source pool='", rest.substr(0, slash), "' volume='",
+                                            rest.substr(std::min(rest.size(), slash + 1)), "'");
+    if (auto index = attribute(source, "index"))
+        made += cat(" index='", *index, "'");
+    edits.replace(edits.text().substr(source.begin, end - source.begin), made + "/>");
+}
+
+/** Finds the disks that are ploop images, wherever they are in the document. */
+void restoreDisks(std::string_view xml, Edits& edits) {
+    if (xml.find(kPloopName) == xml.npos)
+        return;
+    Scanner scanner(xml);
+    Tag disk, driver;
+    for (Tag tag = scanner.next(); tag.kind != Kind::None; tag = scanner.next()) {
+        if (!tag.opens())
+            continue;
+        if (tag.name == "disk") {
+            disk = tag;
+            driver = {};
+        } else if (tag.name == "driver") {
+            driver = tag;
+        } else if (tag.name == "source" && tag.kind == Kind::Open) {
+            auto name = attribute(tag, "name");
+            if (name && name->starts_with(kPloopName) && attribute(tag, "protocol") == "nbd")
+                restoreDisk(*name, disk, driver, tag, scanner.leave().end, edits);
+        }
+    }
+}
+
 } // namespace
 
 std::string toOuter(std::string xml) {
     Edits edits(xml);
     translate(xml, edits);
+    restoreDisks(xml, edits);
     return edits.empty() ? xml : edits.made();
 }
 

@@ -330,3 +330,28 @@ def test_failed_mount_leaves_nothing(images):
     images.ploop("mount", "-m", images.path("nowhere"), image, status=12)
     images.ploop("mount", "-m", folder, images.path("nowhere/DiskDescriptor.xml"), status=4)
     images.check()
+
+
+def test_killed_resize_leaves_no_device(images):
+    """It attaches the image to work on its file system; whatever it was just doing, the image is free afterwards."""
+    image = images.make(size="32M")
+    for size in ("64M", "96M", "48M"):
+        command = subprocess.Popen([build.ploop(), "resize", "-s", size, image], env=images.environment(),
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: images.processes() or command.poll() is not None, what="the device of a resize")  # noqa: B023
+        command.kill()
+        command.wait()
+        images.check()
+        images.ploop("resize", "-s", size, image)
+        check_clean(images, image)
+
+
+def test_list_knows_the_files_of_new_snapshots(images):
+    image = images.make(size="16M")
+    images.mount(image)
+    assert images.ploop("list", "-f").count("root.hds") == 1
+    images.ploop("snapshot", "-u", SNAPSHOT, image)
+    assert images.ploop("list", "-f").count("root.hds") == 2
+    images.ploop("snapshot-delete", "-u", SNAPSHOT, image)
+    assert images.ploop("list", "-f").count("root.hds") == 1
+    images.ploop("umount", image)

@@ -27,7 +27,7 @@ def blank(name, capacity=16 * MIB, **options):
 
 
 def ploop(daemon, *words):
-    environment = dict(os.environ, VZ_PLOOPD=build.ploopd(), VZ_PLOOP_RUNDIR=os.path.join(daemon.folder, "ploop-run"))
+    environment = dict(os.environ, VZ_PLOOPD=build.ploopd(), VZ_PLOOP_RUNDIR=os.path.join(daemon.folder, "run/vz-ploop"))
     return subprocess.run([build.ploop(), *words], env=environment, capture_output=True, text=True, check=True,
                           timeout=60).stdout
 

@@ -211,13 +211,6 @@ def test_a_header_that_names_another_file_is_not_believed(define, tmp_path):
     assert error["code"] == libvirt.VIR_ERR_CONFIG_UNSUPPORTED and overlay in error["text"], error
 
 
-@only_ours
-def test_ploop_disk_is_refused(define):
-    disk = "<disk type='file'><driver name='qemu' type='ploop'/><source file='/p.hdd'/><target dev='vda'/></disk>"
-    error = define(domain("xml", str(uuids.uuid4()), "vz", {"devices": disk}))
-    assert error["code"] == libvirt.VIR_ERR_CONFIG_UNSUPPORTED and "ploop" in error["text"], error
-
-
 # Documents of a machine that runs
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "storage/export/block_export.hpp"
 
+#include "base/file.hpp"
 #include "storage/export/loop_watch.hpp"
+#include "storage/export/nbd_server.hpp"
 
 namespace vz::exports {
 
@@ -36,7 +38,7 @@ public:
         options.part = part_;
         VZ_TRY(watch_, LoopWatch::create());
         // Whatever becomes of us: as long as there is the device, nobody else writes to the file.
-        VZ_TRY(device_, LoopDevice::attach(image_.top().file().lockDescriptor(), options));
+        VZ_TRY(device_, LoopDevice::attach(image_.top().file().lockDescriptor(), options, held_));
         return {};
     }
 
@@ -67,7 +69,7 @@ public:
         // Older kernels (6.1) give a loop device the size that the inode has, which is 0 until it was asked
         // for.
         VZ_CHECK(file_->refreshSize());
-        VZ_TRY(device_, LoopDevice::attach(fd.get(), options));
+        VZ_TRY(device_, LoopDevice::attach(fd.get(), options, held_));
         return {};
     }
 
@@ -84,7 +86,38 @@ private:
     std::unique_ptr<FuseFile> file_;
 };
 
+class NbdExport final : public BlockExport {
+public:
+    explicit NbdExport(ploop::Image& image) : BlockExport(image) {}
+    Result<void> start(const Options& options) {
+        VZ_CHECK(file::makeDirs(ploop::folderOf(options.device), 0711));
+        VZ_TRY(server_, NbdServer::start(image_, {options.readOnly, options.device, options.owner}));
+        return {};
+    }
+
+    Mechanism mechanism() const override { return Mechanism::Nbd; }
+    std::string path() const override { return server_->socket(); }
+    /** Clients learn of a size when they connect. */
+    Result<void> resized() override { return {}; }
+    Result<bool> claimed() const override { return server_->connected(); }
+    Result<void> release() override {
+        server_->leave();
+        return {};
+    }
+    void onGone(std::function<void()> gone) override { server_->onGone(std::move(gone)); }
+
+private:
+    std::unique_ptr<NbdServer> server_;
+};
+
 } // namespace
+
+Result<void> BlockExport::settle() {
+    if (device_)
+        VZ_CHECK(device_->setAutoclear(false));
+    held_.reset();
+    return {};
+}
 
 const char* nameOf(Mechanism mechanism) {
     switch (mechanism) {
@@ -92,6 +125,8 @@ const char* nameOf(Mechanism mechanism) {
         return "loop";
     case Mechanism::Fuse:
         return "fuse";
+    case Mechanism::Nbd:
+        return "nbd";
     case Mechanism::Best:
         break;
     }
@@ -99,7 +134,7 @@ const char* nameOf(Mechanism mechanism) {
 }
 
 std::optional<Mechanism> mechanismNamed(std::string_view name) {
-    for (auto mechanism : {Mechanism::Best, Mechanism::Loop, Mechanism::Fuse}) {
+    for (auto mechanism : {Mechanism::Best, Mechanism::Loop, Mechanism::Fuse, Mechanism::Nbd}) {
         if (name == nameOf(mechanism))
             return mechanism;
     }
@@ -107,6 +142,11 @@ std::optional<Mechanism> mechanismNamed(std::string_view name) {
 }
 
 Result<std::unique_ptr<BlockExport>> BlockExport::start(ploop::Image& image, const Options& options) {
+    if (options.mechanism == Mechanism::Nbd) {
+        auto made = std::make_unique<NbdExport>(image);
+        VZ_CHECK(made->start(options));
+        return std::unique_ptr<BlockExport>(std::move(made));
+    }
     LoopDevice::Options loop;
     loop.readOnly = options.readOnly;
     loop.device = options.device;

@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "base/process.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
@@ -42,7 +43,7 @@ Result<std::string> realPath(const std::string& path) {
     return std::string(real);
 }
 
-Result<Attachment> attach(const AttachOptions& options) {
+Result<Attachment> attach(const AttachOptions& options, UniqueFd* tie) {
     VZ_TRY(auto descriptor, realPath(options.descriptor));
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -55,6 +56,12 @@ Result<Attachment> attach(const AttachOptions& options) {
                     options.readOnly ? "ro" : "rw",
                     nameOf(options.mechanism),
                     options.device};
+    if (options.mechanism == Mechanism::Nbd)
+        command.argv.push_back(cat("owner=", options.owner.user, ":", options.owner.group));
+    if (tie)
+        command.argv.push_back("tied");
+    for (const auto& folder : options.cgroups)
+        command.argv.push_back("cgroup=" + folder);
     command.fds = {{channelFd, theirs.get()}};
     command.environment.push_back("VZ_PLOOP_RUNDIR=" + runFolder());
     VZ_TRY(pid_t pid, process::spawn(command));
@@ -69,6 +76,8 @@ Result<Attachment> attach(const AttachOptions& options) {
                     " has ended without a word; the system log may say why");
     if ((*packet)->texts.size() != 2 || (*packet)->texts[0] != "ok")
         return errorFrom((*packet)->texts);
+    if (tie)
+        *tie = std::move(ours);
     return byId((*packet)->texts[1]);
 }
 
@@ -78,12 +87,20 @@ bool alive(const Attachment& attachment) {
 
 Result<std::vector<Attachment>> list() {
     VZ_TRY(auto states, readStates());
-    std::erase_if(states, [](const Attachment& one) {
+    std::vector<std::string> sockets; // of the dead
+    std::erase_if(states, [&](const Attachment& one) {
         if (alive(one) || deviceOf(one))
             return false;
         removeState(one);
+        if (one.mechanism == Mechanism::Nbd)
+            sockets.push_back(one.device);
         return true;
     });
+    for (const auto& socket : sockets) {
+        // Another server may have come after it.
+        if (std::none_of(states.begin(), states.end(), [&](const auto& one) { return one.device == socket; }))
+            (void)file::remove(socket);
+    }
     return states;
 }
 

@@ -13,14 +13,19 @@ struct AttachOptions {
     std::optional<ploop::Guid> guid; ///< a snapshot: for reading only
     bool readOnly = false;
     Mechanism mechanism = Mechanism::Best;
-    std::string device; ///< the loop device to use; empty: any
+    std::string device; ///< the loop device to use; empty: any; for Mechanism::Nbd the path of the socket
+    SocketOwner owner;  ///< who may connect to that
+    /** Folders of control groups, one of each hierarchy, that vz-ploopd joins before it does anything.
+     * Without them it stays in those of the caller, and ends with the service that the caller is. */
+    std::vector<std::string> cgroups;
 };
 
 /**
  * Starts a vz-ploopd for the image and waits until the device is there. It outlives the caller.
- * ResourceBusy if the image is in use.
+ * ResourceBusy if the image is in use. With @p tie, a descriptor comes there: when it is closed, also by the
+ * end of this process, the device goes as soon as nobody uses it.
  */
-Result<Attachment> attach(const AttachOptions& options);
+Result<Attachment> attach(const AttachOptions& options, UniqueFd* tie = nullptr);
 
 /**
  * All attached images. State files of what is entirely gone are removed on the way. One whose vz-ploopd has

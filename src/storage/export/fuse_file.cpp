@@ -72,9 +72,13 @@ Result<void> FuseFile::mount() {
     UniqueFd context(fsopen("fuse"));
     if (!context)
         return failErrno(errno, "cannot make a FUSE file system");
-    const std::pair<const char*, std::string> options[] = {{"source", "ploop"},        {"subtype", "ploop"},
-                                                           {"fd", cat(device_.get())}, {"rootmode", "100600"},
-                                                           {"user_id", "0"},           {"group_id", "0"}};
+    const std::pair<const char*, std::string> options[] = {{"source", "ploop"},
+                                                           {"subtype", "ploop"},
+                                                           {"fd", cat(device_.get())},
+                                                           {"rootmode", "100600"},
+                                                           {"user_id", "0"},
+                                                           {"group_id", "0"},
+                                                           {"max_read", cat(FuseCall::maxData)}};
     for (const auto& [key, value] : options) {
         if (fsconfig(context.get(), FSCONFIG_SET_STRING, key, value.c_str()) < 0)
             return failErrno(errno, "cannot set ", key, " of a FUSE file system");

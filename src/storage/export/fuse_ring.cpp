@@ -25,7 +25,8 @@ constexpr std::chrono::seconds idleTime{1};
 } // namespace
 
 Result<std::unique_ptr<FuseRing>> FuseRing::create(FuseDisk& disk, int fd, unsigned helpers) {
-    VZ_TRY(auto ring, IoRing::create(slotCount * 2));
+    constexpr unsigned watches = 3;
+    VZ_TRY(auto ring, IoRing::create(slotCount * 2, slotCount * mostExtents + watches));
     std::unique_ptr<FuseRing> server(new FuseRing(disk, fd, std::move(ring)));
     server->wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!server->wake_)

@@ -21,11 +21,12 @@ int setup(unsigned entries, io_uring_params& params) {
 
 } // namespace
 
-Result<IoRing> IoRing::create(unsigned entries) {
+Result<IoRing> IoRing::create(unsigned entries, unsigned answers) {
     // The best first: answers are worked on when the thread waits anyway, not by interrupting it.
     for (unsigned flags : {setupSingleIssuer | setupDeferTaskrun, setupCoopTaskrun, 0u}) {
         io_uring_params params{};
-        params.flags = flags;
+        params.flags = flags | IORING_SETUP_CQSIZE;
+        params.cq_entries = answers;
         UniqueFd fd(setup(entries, params));
         if (!fd && errno == EINVAL && flags != 0)
             continue;

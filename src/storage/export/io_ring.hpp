@@ -16,8 +16,9 @@ namespace vz::exports {
  */
 class IoRing {
 public:
-    /** SystemError where the kernel has no io_uring, or does not let us use it. */
-    static Result<IoRing> create(unsigned entries);
+    /** For @p entries requests that are queued and @p answers that have not been taken at one time.
+     * SystemError where the kernel has no io_uring, or does not let us use it. */
+    static Result<IoRing> create(unsigned entries, unsigned answers);
     IoRing(IoRing&& other) noexcept;
     IoRing& operator=(IoRing&&) = delete;
     ~IoRing();

@@ -8,6 +8,8 @@
 #include <linux/blkpg.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
+#include <poll.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 
 namespace vz::exports {
@@ -20,7 +22,7 @@ loop_config configFor(int file, const LoopDevice::Options& options) {
     config.block_size = options.blockBytes;
     config.info.lo_offset = options.part.offset;
     config.info.lo_sizelimit = options.part.length;
-    config.info.lo_flags = uint32_t(LO_FLAGS_DIRECT_IO | LO_FLAGS_PARTSCAN) |
+    config.info.lo_flags = uint32_t(LO_FLAGS_DIRECT_IO | LO_FLAGS_PARTSCAN | LO_FLAGS_AUTOCLEAR) |
                            (options.readOnly ? uint32_t(LO_FLAGS_READ_ONLY) : 0u);
     return config;
 }
@@ -36,7 +38,7 @@ Result<int> LoopDevice::numberOf(const std::string& path) {
     return *number;
 }
 
-Result<LoopDevice> LoopDevice::attach(int file, const Options& options) {
+Result<LoopDevice> LoopDevice::attach(int file, const Options& options, UniqueFd& held) {
     VZ_TRY(auto control, file::open("/dev/loop-control", O_RDWR));
     auto config = configFor(file, options);
     // Between the two calls another process may take the free device.
@@ -63,6 +65,7 @@ Result<LoopDevice> LoopDevice::attach(int file, const Options& options) {
         if (::ioctl(fd.get(), LOOP_GET_STATUS64, &info) == 0)
             device.directIo_ = info.lo_flags & LO_FLAGS_DIRECT_IO;
         device.sequence_ = device.readSequence();
+        held = std::move(fd);
         return device;
     }
     return fail(ErrorCode::ResourceBusy, "other processes take all free loop devices");
@@ -159,19 +162,50 @@ Result<void> LoopDevice::partition(int operation, const Section& section, const 
     return {};
 }
 
-Result<void> LoopDevice::addPartition(const Section& section) const {
-    return partition(BLKPG_ADD_PARTITION, section, "make");
+/** Documentation/ABI/stable/sysfs-block: in sectors of 512 bytes. */
+std::optional<uint64_t> LoopDevice::partitionBegin() const {
+    auto name = path_.substr(path_.rfind('/')) + "p1";
+    auto text = file::read(attribute((name.substr(1) + "/start").c_str()));
+    auto start = text ? parseNumber<uint64_t>(trim(*text)) : std::nullopt;
+    return start ? std::optional(*start * 512) : std::nullopt;
 }
 
-Result<void> LoopDevice::resizePartition(const Section& section) const {
-    return partition(BLKPG_RESIZE_PARTITION, section, "resize");
+/** Whoever has it open is waited for by the event of its closing. */
+Result<void> LoopDevice::removePartition(std::chrono::milliseconds wait) const {
+    UniqueFd closings(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    if (!closings)
+        return failErrno(errno, "cannot listen to what happens to ", path_);
+    (void)::inotify_add_watch(closings.get(), partitionPath().c_str(), IN_CLOSE);
+    auto end = std::chrono::steady_clock::now() + wait;
+    for (;;) {
+        auto removed = partition(BLKPG_DEL_PARTITION, {}, "remove");
+        if (removed || removed.error().systemError() == ENXIO)
+            return {};
+        auto left = std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+        if (removed.error().systemError() != EBUSY || left.count() <= 0)
+            return removed;
+        pollfd watched{closings.get(), POLLIN, 0};
+        (void)::poll(&watched, 1, static_cast<int>(left.count()));
+        char events[4096];
+        (void)!::read(closings.get(), events, sizeof events);
+    }
 }
 
-Result<void> LoopDevice::removePartition() const {
-    auto removed = partition(BLKPG_DEL_PARTITION, {}, "remove");
-    if (!removed && removed.error().systemError() == ENXIO)
-        return {};
-    return removed;
+Result<void> LoopDevice::setPartition(const Section& section, std::chrono::milliseconds wait) const {
+    // The kernel may find one of its own between any two of these calls, when something opens the device.
+    constexpr int tries = 8;
+    for (int i = 1;; ++i) {
+        auto added = partition(BLKPG_ADD_PARTITION, section, "make");
+        if (added || added.error().systemError() != EBUSY || i == tries)
+            return added;
+        if (partitionBegin() == section.offset) {
+            auto resized = partition(BLKPG_RESIZE_PARTITION, section, "resize");
+            if (resized || resized.error().systemError() != ENXIO)
+                return resized;
+            continue;
+        }
+        VZ_CHECK(removePartition(wait));
+    }
 }
 
 Result<void> LoopDevice::dropCache() const {

@@ -4,6 +4,7 @@
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -30,9 +31,12 @@ public:
         std::string device;        ///< its path; empty: any that is free
     };
 
-    /** Binds a free device to @p file, with direct I/O if the file can do that. The kernel keeps a reference
-     * to the file. */
-    static Result<LoopDevice> attach(int file, const Options& options);
+    /**
+     * Binds a free device to @p file, with direct I/O if the file can do that. The kernel keeps a reference
+     * to the file. The device has the autoclear flag, and @p held keeps it: whatever happens to this process
+     * before setAutoclear(false), no device stays that nobody knows of.
+     */
+    static Result<LoopDevice> attach(int file, const Options& options, UniqueFd& held);
     /** The device of that path if it is still bound by the attach() that had this sequence(). */
     static std::optional<LoopDevice> find(const std::string& path, uint64_t sequence);
 
@@ -55,10 +59,12 @@ public:
     /** Whether it is still bound by the attach() it comes from. */
     bool bound() const;
 
-    /** Makes partition 1, whatever the table on the device says and whether the kernel can read it. */
-    Result<void> addPartition(const Section& section) const;
-    Result<void> resizePartition(const Section& section) const;
-    Result<void> removePartition() const;
+    /**
+     * Makes partition 1, whatever the table on the device says and whether the kernel can read it. One that
+     * it has found already is kept if it begins there; else it goes first, for which @p wait is left to
+     * programs that have it open for a moment (udev).
+     */
+    Result<void> setPartition(const Section& section, std::chrono::milliseconds wait) const;
     /** Forgets what the kernel has cached of the whole device (not of the partition). */
     Result<void> dropCache() const;
 
@@ -68,6 +74,8 @@ private:
     uint64_t readSequence() const;
     static Result<int> numberOf(const std::string& path);
     Result<UniqueFd> open() const;
+    std::optional<uint64_t> partitionBegin() const;
+    Result<void> removePartition(std::chrono::milliseconds wait) const;
     Result<void> partition(int operation, const Section& section, const char* what) const;
 
     std::string path_;

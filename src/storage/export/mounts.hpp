@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "base/unique_fd.hpp"
 #include "storage/export/registry.hpp"
+
+#include <memory>
 
 /** File systems on attached images. */
 namespace vz::exports {
@@ -23,19 +26,17 @@ Result<void> unmountImage(const Attachment& attachment);
 /** "ext4" (for all of that family), "xfs", or nothing known. */
 Result<std::string> fileSystemOn(const std::string& device);
 
-/** An image that is mounted at a folder nobody else knows, as long as the object lives. */
+/** The file system of an image in a mount that has no place and goes with this object, or with the process.
+ */
 class TemporaryMount {
 public:
     static Result<std::unique_ptr<TemporaryMount>> make(const Attachment& attachment);
-    TemporaryMount(const TemporaryMount&) = delete;
-    TemporaryMount& operator=(const TemporaryMount&) = delete;
-    ~TemporaryMount();
-    const std::string& folder() const { return folder_; }
+    /** A name for it in this process. */
+    std::string folder() const { return cat("/proc/self/fd/", mount_.get()); }
 
 private:
-    explicit TemporaryMount(std::string folder) : folder_(std::move(folder)) {}
-    std::string folder_;
-    bool mounted_ = false;
+    explicit TemporaryMount(UniqueFd mount) : mount_(std::move(mount)) {}
+    UniqueFd mount_;
 };
 
 } // namespace vz::exports

@@ -63,10 +63,12 @@ public:
         AttachOptions options;
         options.descriptor = descriptor;
         options.mechanism = Mechanism::Fuse; // plain loop devices cannot be resized in use
-        VZ_TRY(auto attachment, attach(options));
-        return std::make_unique<OwnAttachment>(std::move(attachment));
+        UniqueFd tie;
+        VZ_TRY(auto attachment, attach(options, &tie));
+        return std::make_unique<OwnAttachment>(std::move(attachment), std::move(tie));
     }
-    explicit OwnAttachment(Attachment attachment) : attachment_(std::move(attachment)) {}
+    OwnAttachment(Attachment attachment, UniqueFd tie)
+        : attachment_(std::move(attachment)), tie_(std::move(tie)) {}
     OwnAttachment(const OwnAttachment&) = delete;
     OwnAttachment& operator=(const OwnAttachment&) = delete;
     ~OwnAttachment() {
@@ -81,6 +83,7 @@ public:
 
 private:
     Attachment attachment_;
+    UniqueFd tie_; ///< whatever becomes of us, it goes
     bool detached_ = false;
 };
 
@@ -109,6 +112,8 @@ std::optional<ResizeFailure> growAttached(const Attachment& attachment, uint64_t
     auto grown = call(attachment, {"resize", cat(bytes), "table"});
     if (!grown)
         return ResizeFailure{ResizeStep::Image, std::move(grown).takeError()};
+    if (attachment.mechanism == Mechanism::Nbd)
+        return {};
     auto points = mountPoints(attachment);
     if (!points)
         return ResizeFailure{ResizeStep::FileSystem, std::move(points).takeError()};
@@ -272,19 +277,52 @@ Result<void> checkFileSystem(const std::string& device, bool always) {
     return {};
 }
 
+namespace {
+
+Result<uint64_t> bytesOf(const std::string& device) {
+    VZ_TRY(auto block, file::open(device, O_RDONLY));
+    uint64_t bytes = 0;
+    if (::ioctl(block.get(), BLKGETSIZE64, &bytes) < 0)
+        return failErrno(errno, "cannot find the size of ", device);
+    return bytes;
+}
+
+// fs/xfs/libxfs/xfs_fs.h, which comes with xfsprogs: what is at the start of the first stays so.
+struct XfsGeometry {
+    uint32_t blockSize, unused[6], mostInodesPercent;
+    uint64_t dataBlocks, others[3];
+    unsigned char rest[48];
+};
+struct XfsGrowth {
+    uint64_t blocks;
+    uint32_t mostInodesPercent;
+};
+constexpr unsigned long xfsGeometry = _IOR('X', 100, XfsGeometry), xfsGrow = _IOW('X', 110, XfsGrowth);
+
+/** Not by xfs_growfs(8), which wants a mount that has a place. */
+Result<void> growXfs(int fd, const std::string& folder, const std::string& device) {
+    XfsGeometry geometry{};
+    if (::ioctl(fd, xfsGeometry, &geometry) < 0 || geometry.blockSize == 0)
+        return failErrno(errno, "cannot look at the file system at ", folder);
+    VZ_TRY(uint64_t bytes, bytesOf(device));
+    XfsGrowth growth{bytes / geometry.blockSize, geometry.mostInodesPercent};
+    if (growth.blocks > geometry.dataBlocks && ::ioctl(fd, xfsGrow, &growth) < 0)
+        return failErrno(errno, "cannot grow the file system at ", folder);
+    return {};
+}
+
+} // namespace
+
 Result<void> growFileSystem(const std::string& folder, const std::string& device) {
     VZ_TRY(auto fd, file::open(folder, O_RDONLY | O_DIRECTORY));
     struct statfs info;
     if (::fstatfs(fd.get(), &info) < 0)
         return failErrno(errno, "cannot look at ", folder);
     if (info.f_type == xfsMagic)
-        return runGood({"xfs_growfs", folder});
+        return growXfs(fd.get(), folder, device);
     if (info.f_type != extMagic)
         return {};
-    VZ_TRY(auto block, file::open(device, O_RDONLY));
-    uint64_t bytes = 0;
-    if (::ioctl(block.get(), BLKGETSIZE64, &bytes) < 0)
-        return failErrno(errno, "cannot find the size of ", device);
+    VZ_TRY(uint64_t bytes, bytesOf(device));
     uint64_t blocks = bytes / static_cast<uint64_t>(info.f_bsize);
     if (::ioctl(fd.get(), ext4ResizeFs, &blocks) < 0)
         return failErrno(errno, "cannot grow the file system at ", folder);

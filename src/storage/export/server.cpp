@@ -47,6 +47,18 @@ private:
     bool frozen_ = false;
 };
 
+/** While there is one, what takes long stops where it can. */
+class Stopper {
+public:
+    explicit Stopper(std::atomic<unsigned>& count) : count_(count) { ++count_; }
+    Stopper(const Stopper&) = delete;
+    Stopper& operator=(const Stopper&) = delete;
+    ~Stopper() { --count_; }
+
+private:
+    std::atomic<unsigned>& count_;
+};
+
 std::string argument(const Texts& texts, size_t number) {
     return number < texts.size() ? texts[number] : std::string();
 }
@@ -81,7 +93,10 @@ Result<void> Server::openImage() {
     // fallocate(2) waits for that; there is nothing else to it.
     VZ_CHECK(image().top().file().reserve({0, ploop::sectorSize}));
     // A merge that was cut off is gone on with. If that cannot be now, the chain is as good as it was.
-    if (auto finished = volume_->finishPending(); !finished)
+    auto finished = volume_->finishPending(options_.progress);
+    if (!finished && finished.error().code() == ErrorCode::OperationAborted)
+        return finished;
+    if (!finished)
         log::warning("a merge in ", options_.descriptor,
                      " is still to be done: ", finished.error().message());
     return {};
@@ -94,8 +109,6 @@ Result<void> Server::exportImage() {
     attachment_.guid = options_.guid;
     attachment_.readOnly = options_.readOnly;
     attachment_.pid = ::getpid();
-    for (size_t i = 0; i < image().levels(); ++i)
-        attachment_.files.push_back(image().level(i).path());
     Rollback back;
     VZ_TRY(listener_, listenAt(attachment_.socketPath()));
     back.add([&] { removeState(attachment_); });
@@ -103,13 +116,15 @@ Result<void> Server::exportImage() {
     options.readOnly = options_.readOnly;
     options.mechanism = options_.mechanism;
     options.device = options_.device;
+    options.owner = options_.owner;
     VZ_TRY(export_, BlockExport::start(image(), options));
-    back.add([&] { (void)export_->device().release(); });
-    attachment_.device = export_->device().path();
-    attachment_.sequence = export_->device().sequence();
+    back.add([&] { (void)export_->release(); });
+    attachment_.device = export_->path();
+    attachment_.sequence = export_->device() ? export_->device()->sequence() : 0;
     attachment_.mechanism = export_->mechanism();
     VZ_CHECK(makePartition());
-    VZ_CHECK(writeState(attachment_));
+    VZ_CHECK(noteFiles());
+    VZ_CHECK(export_->settle());
     export_->onGone([this] {
         std::lock_guard lock(mutex_);
         gone_ = true;
@@ -123,13 +138,21 @@ Result<void> Server::exportImage() {
 /** The kernel may be one that cannot read the table. */
 Result<void> Server::makePartition() {
     attachment_.partition = attachment_.device;
+    if (!export_->device())
+        return {};
     VZ_TRY(auto partition, ploop::readTable(image()));
     if (!partition)
         return {};
-    attachment_.partition = export_->device().partitionPath();
-    // It may also have done so already.
-    VZ_CHECK(export_->device().removePartition());
-    return export_->device().addPartition({partition->offset, partition->length});
+    attachment_.partition = export_->device()->partitionPath();
+    return export_->device()->setPartition({partition->offset, partition->length}, detachWait);
+}
+
+/** Writes down which files there are now. */
+Result<void> Server::noteFiles() {
+    attachment_.files.clear();
+    for (size_t i = 0; i < image().levels(); ++i)
+        attachment_.files.push_back(image().level(i).path());
+    return writeState(attachment_);
 }
 
 Result<void> Server::run() {
@@ -143,7 +166,10 @@ Result<void> Server::run() {
     Result<void> closed;
     {
         std::lock_guard working(work_);
-        export_.reset();
+        {
+            std::lock_guard exporting(exportMutex_);
+            export_.reset();
+        }
         closed = volume_ ? volume_->close() : image_->close();
         volume_.reset();
         image_.reset();
@@ -157,14 +183,32 @@ Result<void> Server::run() {
     return closed;
 }
 
+Result<bool> Server::claimed() {
+    std::lock_guard lock(exportMutex_);
+    return export_ ? export_->claimed() : Result<bool>(false);
+}
+
+Result<void> Server::release() {
+    std::lock_guard lock(exportMutex_);
+    return export_ ? export_->release() : Result<void>();
+}
+
 void Server::endIfUnused() {
-    std::lock_guard working(work_);
-    std::lock_guard lock(mutex_);
-    if (gone_)
+    auto unused = [this] {
+        auto used = claimed();
+        return used && !*used;
+    };
+    // Nothing is stopped for a device that stays.
+    if (!unused())
         return;
-    auto claimed = export_->device().claimed();
-    if (claimed && !*claimed)
-        (void)export_->device().release();
+    Stopper stop(stoppers_);
+    std::lock_guard working(work_);
+    if (unused())
+        (void)release();
+}
+
+void Server::leaveToUsers() {
+    (void)release();
 }
 
 void Server::acceptAll() {
@@ -225,6 +269,11 @@ Result<void> Server::requireLive() const {
     return {};
 }
 
+bool Server::gone() {
+    std::lock_guard lock(mutex_);
+    return gone_;
+}
+
 Result<Texts> Server::serve(int socket, const Packet& request) {
     const auto& texts = request.texts;
     if (texts[0] == "detach")
@@ -241,9 +290,20 @@ Result<Texts> Server::serve(int socket, const Packet& request) {
     }
     // Who hangs up wants it no more; who is stopped for a while (Ctrl-Z) misses some of it.
     auto progress = [&](uint64_t done, uint64_t total) {
+        if (stoppers_ > 0 || gone())
+            return false;
         auto sent = sendPacket(socket, {"progress", cat(done), cat(total)}, -1, MSG_DONTWAIT);
         return sent || sent.error().systemError() == EAGAIN;
     };
+    auto done = perform(request, progress);
+    // Also what failed in the end may have changed which files there are.
+    if (texts[0] != "check")
+        VZ_CHECK(noteFiles());
+    return done;
+}
+
+Result<Texts> Server::perform(const Packet& request, const ploop::Progress& progress) {
+    const auto& texts = request.texts;
     if (texts[0] == "resize")
         return resize(texts);
     if (texts[0] == "check")
@@ -311,7 +371,9 @@ Result<Texts> Server::resize(const Texts& arguments) {
         VZ_CHECK(export_->resized());
     if (argument(arguments, 2) != "table")
         return Texts{};
-    const auto& device = export_->device();
+    if (!export_->device())
+        return Texts{}; // of a virtual machine: partitions are its business
+    const auto& device = *export_->device();
     // What the kernel has cached of the whole device is older than what we write past it.
     VZ_CHECK(device.dropCache());
     VZ_CHECK(ploop::growTable(image()));
@@ -319,7 +381,7 @@ Result<Texts> Server::resize(const Texts& arguments) {
     VZ_CHECK(device.dropCache());
     VZ_TRY(auto partition, ploop::readTable(image()));
     if (partition)
-        VZ_CHECK(device.resizePartition({partition->offset, partition->length}));
+        VZ_CHECK(device.setPartition({partition->offset, partition->length}, detachWait));
     return Texts{};
 }
 
@@ -354,16 +416,18 @@ Result<Texts> Server::check() {
 }
 
 Result<Texts> Server::detach() {
-    const auto& device = export_->device();
+    auto requireUnused = [this]() -> Result<void> {
+        VZ_TRY(bool used, claimed());
+        if (used)
+            return fail(ErrorCode::ResourceBusy, attachment_.device, " is in use");
+        return {};
+    };
+    VZ_CHECK(requireUnused());
+    Stopper stop(stoppers_);
     {
         std::lock_guard working(work_);
-        std::lock_guard lock(mutex_);
-        if (!gone_) {
-            VZ_TRY(bool claimed, device.claimed());
-            if (claimed)
-                return fail(ErrorCode::ResourceBusy, attachment_.device, " is in use");
-            VZ_CHECK(device.release());
-        }
+        VZ_CHECK(requireUnused());
+        VZ_CHECK(release());
     }
     std::unique_lock lock(mutex_);
     if (!changed_.wait_for(lock, detachWait, [this] { return closed_; }))

@@ -5,6 +5,7 @@
 #include "storage/export/wire.hpp"
 #include "storage/ploop/volume.hpp"
 
+#include <atomic>
 #include <condition_variable>
 #include <list>
 #include <mutex>
@@ -20,7 +21,10 @@ public:
         ploop::Guid guid;
         bool readOnly = false;
         Mechanism mechanism = Mechanism::Best;
-        std::string device; ///< to use; empty: any that is free
+        std::string device; ///< to use; empty: any that is free; the socket's path for Mechanism::Nbd
+        SocketOwner owner;  ///< of that
+        /** Whether a merge that was cut off is to be gone on with before all else; asked now and then. */
+        ploop::Progress progress;
     };
 
     /** Opens the image, makes the device and listens. */
@@ -34,6 +38,8 @@ public:
     Result<void> run();
     /** Takes the device away if nobody uses it; may be called from any thread. */
     void endIfUnused();
+    /** Takes it away as soon as nobody uses it. */
+    void leaveToUsers();
 
 private:
     explicit Server(const Options& options) : options_(options) {}
@@ -49,18 +55,25 @@ private:
     Result<Texts> merge(const Texts& arguments, const ploop::Progress& progress);
     Result<Texts> check();
     Result<Texts> detach();
+    bool gone();
+    Result<bool> claimed();
+    Result<void> release();
+    Result<Texts> perform(const Packet& request, const ploop::Progress& progress);
+    Result<void> noteFiles();
     ploop::Image& image() { return volume_ ? volume_->image() : *image_; }
 
     Options options_;
     Attachment attachment_;
     std::unique_ptr<ploop::Volume> volume_; ///< or, for reading,
     std::unique_ptr<ploop::Image> image_;
-    std::unique_ptr<BlockExport> export_;
+    std::unique_ptr<BlockExport> export_; ///< until it has gone and work_ and exportMutex_ were to be had
     UniqueFd listener_;
     std::thread acceptor_;
 
-    std::mutex work_;  ///< held for one request that changes the image
-    std::mutex mutex_; ///< of all below
+    std::mutex work_;                    ///< held for one request that changes the image
+    std::atomic<unsigned> stoppers_ = 0; ///< who wants what takes long to stop
+    std::mutex exportMutex_;             ///< after work_, before mutex_
+    std::mutex mutex_;                   ///< of all below
     std::condition_variable changed_;
     bool gone_ = false;   ///< the device
     bool closed_ = false; ///< the image

@@ -2,12 +2,15 @@
 #include "storage/export/wire.hpp"
 
 #include "base/file.hpp"
+#include "base/rollback.hpp"
 
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 namespace vz::exports {
 
@@ -110,15 +113,26 @@ Error errorFrom(const Texts& answer) {
                  parseNumber<int>(answer[2]).value_or(0));
 }
 
-Result<UniqueFd> listenAt(const std::string& path) {
+Result<UniqueFd> listenAt(const std::string& path, int type, const SocketOwner& owner) {
+    // Under another name until it listens, and belongs to whom it should.
+    const std::string made = path + ".new";
     UniqueFd folder;
-    VZ_TRY(auto address, addressOf(path, folder));
-    UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    VZ_TRY(auto address, addressOf(made, folder));
+    UniqueFd socket(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
     if (!socket)
         return failErrno(errno, "cannot make a socket");
-    if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 ||
-        ::listen(socket.get(), 16) < 0)
+    VZ_CHECK(file::remove(made));
+    if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
+        return failErrno(errno, "cannot make the socket ", path);
+    Rollback back;
+    back.add([&] { (void)file::remove(made); });
+    if (::chmod(made.c_str(), 0600) < 0 || ::lchown(made.c_str(), owner.user, owner.group) < 0)
+        return failErrno(errno, "cannot set the owner of ", path);
+    if (::listen(socket.get(), 16) < 0)
         return failErrno(errno, "cannot listen at ", path);
+    if (::rename(made.c_str(), path.c_str()) < 0)
+        return failErrno(errno, "cannot make the socket ", path);
+    back.dismiss();
     return socket;
 }
 

@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <sys/socket.h>
 #include <vector>
 
 /**
@@ -34,8 +35,16 @@ Texts errorTexts(const Error& error);
 /** The error of "error ..."; of any other answer that is not "ok", that it makes no sense. */
 Error errorFrom(const Texts& answer);
 
-/** The socket at @p path, which may be longer than a socket's address. */
-Result<UniqueFd> listenAt(const std::string& path);
+/** Who may connect to a socket. */
+struct SocketOwner {
+    uid_t user = 0;
+    gid_t group = 0;
+};
+/**
+ * The socket at @p path, which may be longer than a socket's address; of @p type, and for @p owner alone. It
+ * appears when one can connect to it, in place of what was there.
+ */
+Result<UniqueFd> listenAt(const std::string& path, int type = SOCK_SEQPACKET, const SocketOwner& owner = {});
 Result<UniqueFd> connectTo(const std::string& path);
 
 } // namespace vz::exports

@@ -201,17 +201,19 @@ Result<void> Delta::scan() {
     });
 }
 
+Result<void> Delta::lockForWriting(const Options& options) {
+    // On the descriptor that there is: its own lock does not stand in its way.
+    return options.lock ? file_->lock(Lock::Writer, options.wait) : Result<void>();
+}
+
 Result<void> Delta::makeWritable(FileSystem& files, const Options& options) {
-    if (options.lock) {
-        // On the old descriptor: its own lock does not stand in its way.
-        VZ_CHECK((locked_ ? locked_ : file_)->lock(Lock::Writer, options.wait));
-    }
     VZ_TRY(auto file, files.open(path_, Access::ReadWrite, options.direct));
     if (!plain_)
         VZ_CHECK(checkMark(options.recover));
-    file_.swap(file);
-    if (!locked_)
-        locked_ = std::move(file);
+    // Whoever is handed the new descriptor keeps the lock with it.
+    if (options.lock)
+        VZ_CHECK(file->shareLock(*file_));
+    file_ = std::move(file);
     writable_ = true;
     return {};
 }
@@ -220,7 +222,7 @@ Result<void> Delta::shareForReading(const Options& options) {
     writable_ = false;
     if (!options.lock)
         return {};
-    return (locked_ ? locked_ : file_)->lock(Lock::Reader, options.wait);
+    return file_->lock(Lock::Reader, options.wait);
 }
 
 Result<void> Delta::beginWriting() {

@@ -88,8 +88,9 @@ public:
     /** Calls @p each(index, entry) for every entry other than 0. */
     Result<void> forEachEntry(const std::function<Result<void>(uint64_t, uint32_t)>& each);
 
-    /** Opens the same file again for writing and takes the writer's lock. Nobody may use the delta meanwhile.
-     */
+    /** Takes the writer's lock of a file that is open for reading. Others may use the delta meanwhile. */
+    Result<void> lockForWriting(const Options& options);
+    /** After that: opens the same file again for writing. Nobody may use the delta meanwhile. */
     Result<void> makeWritable(FileSystem& files, const Options& options);
     /** Others may read the file as well from now on. */
     Result<void> shareForReading(const Options& options);
@@ -155,7 +156,6 @@ private:
 
     std::string path_;
     FilePtr file_;
-    FilePtr locked_; ///< the descriptor that holds the lock, once file_ is another one
     Header header_;
     bool plain_ = false;
     bool writable_ = false;

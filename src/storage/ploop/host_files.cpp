@@ -161,6 +161,15 @@ public:
         }
     }
 
+    Result<void> shareLock(const File& other) override {
+        const auto* plan = static_cast<const HostFile&>(other).held_;
+        if (plan)
+            VZ_CHECK(
+                setLocks(*plan, F_RDLCK)); // nobody can have what stands in the way: the other one holds it
+        held_ = plan;
+        return {};
+    }
+
     int descriptor() const override { return direct_ ? direct_.get() : fd_.get(); }
     int lockDescriptor() const override { return fd_.get(); }
 

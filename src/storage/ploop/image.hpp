@@ -152,6 +152,9 @@ private:
     Result<void> sinkBatch(size_t upper, const std::vector<uint64_t>& indices);
     Result<void> sink(size_t upper, const std::vector<uint64_t>& indices, const std::vector<uint64_t>& frozen,
                       std::vector<Move>& moves);
+    Result<void> pushReady(std::unique_ptr<Delta> fresh, bool active,
+                           const std::function<Result<void>()>& commit);
+    Result<void> dropMerged(size_t upper, bool wasTop, const std::function<Result<void>()>& commit);
     Result<void> prepareMerge(FileSystem& files, size_t upper);
     Result<void> mergeEntries(size_t upper, const Progress& progress);
     Result<void> finishMerge(size_t upper, const std::function<Result<void>()>& commit);

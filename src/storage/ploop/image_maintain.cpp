@@ -162,6 +162,16 @@ Result<void> Image::push(FileSystem& files, const std::string& path,
         VZ_CHECK(flush());
         VZ_CHECK(fresh->beginWriting());
     }
+    VZ_CHECK(pushReady(std::move(fresh), active, commit));
+    // The snapshot is there. If others cannot be let in to read it, they find it in use, no more.
+    (void)old.shareForReading(options_);
+    return {};
+}
+
+/** The moment of push() in which requests wait. */
+Result<void> Image::pushReady(std::unique_ptr<Delta> fresh, bool active,
+                              const std::function<Result<void>()>& commit) {
+    auto& old = top();
     Suspended suspended(*this);
     if (ready_.load() && !active) {
         active = true; // the first request to write came just now
@@ -178,8 +188,6 @@ Result<void> Image::push(FileSystem& files, const std::string& path,
         }
         return committed;
     }
-    // The snapshot is there. If others cannot be let in to read it, they find it in use, no more.
-    (void)old.shareForReading(options_);
     levels_.push_back(std::move(fresh));
     writableFrom_ = allocateIn_ = levels_.size() - 1;
     return {};
@@ -191,10 +199,12 @@ Result<void> Image::prepareMerge(FileSystem& files, size_t upper) {
     for (size_t level : {upper, target}) {
         auto& delta = *levels_[level];
         if (!delta.writable()) {
-            Suspended suspended(*this);
             Delta::Options own = options_;
             own.access = Access::ReadWrite;
             own.recover = true; // an earlier merge may have been cut off
+            // Somebody may be reading it: waiting for that is no reason for requests to wait.
+            VZ_CHECK(delta.lockForWriting(own));
+            Suspended suspended(*this);
             VZ_CHECK(delta.makeWritable(files, own));
         }
         VZ_CHECK(delta.beginWriting());
@@ -291,6 +301,14 @@ Result<void> Image::mergeEntries(size_t upper, const Progress& progress) {
 
 Result<void> Image::finishMerge(size_t upper, const std::function<Result<void>()>& commit) {
     bool wasTop = upper + 1 == levels_.size();
+    VZ_CHECK(dropMerged(upper, wasTop, commit));
+    if (!wasTop)
+        (void)levels_[upper - 1]->shareForReading(options_);
+    return {};
+}
+
+/** The moment of finishMerge() in which requests wait. */
+Result<void> Image::dropMerged(size_t upper, bool wasTop, const std::function<Result<void>()>& commit) {
     Suspended suspended(*this);
     VZ_CHECK(flushLevels(true));
     // A file that is not written to from now on is closed before it counts; for the top, that is for close()
@@ -300,10 +318,8 @@ Result<void> Image::finishMerge(size_t upper, const std::function<Result<void>()
     VZ_CHECK(commit());
     levels_.erase(levels_.begin() + static_cast<ptrdiff_t>(upper));
     writableFrom_ = allocateIn_ = levels_.size() - 1;
-    if (!wasTop) {
-        (void)levels_[upper - 1]->shareForReading(options_);
+    if (!wasTop)
         map_.clear(); // the levels above have other numbers now
-    }
     return {};
 }
 

@@ -56,6 +56,8 @@ public:
     virtual Result<uint64_t> allocatedBytes() = 0;
     /** Held until the file is closed. ResourceBusy if others still hold it after @p wait. */
     virtual Result<void> lock(Lock kind, std::chrono::milliseconds wait) = 0;
+    /** Holds, from now on as well, the lock that @p other has, which is the same file opened another time. */
+    virtual Result<void> shareLock(const File& other) = 0;
     /** For callers that do their own I/O on mapped ranges (see Image::map); -1 if there is none. */
     virtual int descriptor() const { return -1; }
 

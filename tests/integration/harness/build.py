@@ -61,8 +61,16 @@ def stock_modules():
 
 
 def ploop():
-    return _one("src/**/ploop")
+    """The one that was built, or where nothing was, the one that is installed."""
+    try:
+        return _one("src/**/ploop")
+    except NotBuilt:
+        return shutil.which("ploop") or "/usr/sbin/ploop"
 
 
 def ploopd():
-    return _one("src/**/vz-ploopd")
+    """The one that was built, or where nothing was, the one that is installed."""
+    try:
+        return _one("src/**/vz-ploopd")
+    except NotBuilt:
+        return "/usr/lib/libvirt/vz-ploopd"

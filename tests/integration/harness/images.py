@@ -42,9 +42,9 @@ def own_mounts():
 class Images:
     """A folder for images, with a run folder of its own for their vz-ploopd processes."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, run_folder=None):
         self.folder = str(folder)
-        self.run_folder = os.path.join(self.folder, "run")
+        self.run_folder = run_folder or os.path.join(self.folder, "run")
         self._seen = {}  # loop device -> number of what was on it
 
     def path(self, *names):
@@ -82,14 +82,14 @@ class Images:
         return found.groups()
 
     def processes(self):
-        """The vz-ploopd processes of this folder."""
-        mark = f"VZ_PLOOP_RUNDIR={self.run_folder}".encode()
+        """The vz-ploopd processes of the images in this folder."""
         found = []
-        for path in glob.glob("/proc/[0-9]*/environ"):
+        for path in glob.glob("/proc/[0-9]*/cmdline"):
             try:
                 with open(path, "rb") as file:
-                    if mark in file.read().split(b"\0"):
-                        found.append(int(path.split("/")[2]))
+                    words = file.read().decode(errors="replace").split("\0")
+                if words[0] == build.ploopd() and words[1].startswith(os.path.realpath(self.folder) + "/"):
+                    found.append(int(path.split("/")[2]))
             except OSError:
                 pass
         return found

@@ -19,6 +19,7 @@ def snapshot(daemon):
         "loop devices": _loops(daemon),
         "links": _links(daemon),
         "run folder": _files(os.path.join(daemon.folder, "run/vz")),
+        "images in use": _files(daemon.ploop_folder),
         "daemon's files": _open_files(daemon.pid) if daemon.pid else [],
     }
     return {"daemon": daemon.pid, **state}

@@ -150,6 +150,11 @@ class PrivateDaemon:
     def socket_path(self):
         return os.path.join(self.folder, "run/libvirt-sock")
 
+    @property
+    def ploop_folder(self):
+        """Where its images that are block devices are known; for the ploop program outside of its namespace, too."""
+        return os.path.join(self.folder, "run/vz-ploop")
+
     def url(self, path=None, ro=False):
         """The URI that reaches this daemon from outside its namespace."""
         scheme, rest = (path or self.uri).split("://", 1)
@@ -160,7 +165,7 @@ class PrivateDaemon:
         # For the daemon and all that it starts, but not for the keeper.
         settings = {"LIBVIRT_DRIVER_DIR": os.path.join(self.folder, "drivers"), MARK: self.folder,
                     # Its images' processes are its own, and the stock storage driver finds our ploop.
-                    "VZ_PLOOPD": build.ploopd(), "VZ_PLOOP_RUNDIR": os.path.join(self.folder, "ploop-run"),
+                    "VZ_PLOOPD": build.ploopd(), "VZ_PLOOP_RUNDIR": "/run/libvirt/vz-ploop",
                     "PATH": os.path.dirname(build.ploop()) + ":" + os.environ["PATH"],
                     "ASAN_OPTIONS": f"log_path={self.folder}/log/sanitizer:detect_leaks=0",
                     "UBSAN_OPTIONS": f"log_path={self.folder}/log/sanitizer:print_stacktrace=1"}

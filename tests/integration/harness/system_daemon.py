@@ -34,6 +34,7 @@ class SystemDaemon(PrivateDaemon):  # pylint: disable=super-init-not-called
         self._process, self._pid, self.exit_status = None, None, None
         os.makedirs(os.path.join(self.folder, "run"))
         os.symlink("/run/libvirt/vz", os.path.join(self.folder, "run/vz"))
+        os.symlink("/run/vz-ploop", os.path.join(self.folder, "run/vz-ploop"))
 
     def url(self, path=None, ro=False):
         return path or self.uri

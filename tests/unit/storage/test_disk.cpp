@@ -134,6 +134,7 @@ public:
     }
     Result<uint64_t> allocatedBytes() override { return inode_->now.pages.size() * TestDisk::pageSize; }
     Result<void> lock(ploop::Lock, std::chrono::milliseconds) override { return {}; }
+    Result<void> shareLock(const ploop::File&) override { return {}; }
 
 private:
     Result<void> alter(TestDisk::Change change, bool takesSpace) {

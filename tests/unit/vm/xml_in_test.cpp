@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "../temporary_dir.hpp"
 #include "documents.hpp"
+#include "vm/ploop_disk.hpp"
+
+#include <algorithm>
 
 using namespace vz;
 using namespace vz::test;
@@ -239,19 +242,115 @@ TEST_CASE("a guest that wrote a header into its raw disk gains nothing") {
     CHECK(contains(*device, "type=\"qcow2\""));
 }
 
-TEST_CASE("ploop disks are refused by name") {
-    for (std::string type : {"ploop", "parallels"}) {
-        auto xml =
-            machine("", disk(cat("<driver name='qemu' type='", type, "'/><source file='/var/d.hdd'/>")));
-        checkRefused(xml, ErrorCode::ConfigUnsupported, {"/var/d.hdd", "ploop"});
-        checkRefused(machine("", disk(cat("<driver type='", type, "'/>"), "type='network'")),
-                     ErrorCode::ConfigUnsupported, {"'vda'", "ploop"});
+namespace {
+
+vm::InwardFacts ploopFacts() {
+    auto known = facts("");
+    known.ploop.sockets = "/run/s";
+    known.ploop.isVolume = [](const std::string& pool, const std::string&) { return pool == "images"; };
+    known.machineUuid = "MACHINE";
+    return known;
+}
+
+/** As libvirt prints what it was given: with single quotes, and empty elements as such. */
+std::string printed(std::string text) {
+    std::replace(text.begin(), text.end(), '"', '\'');
+    return text;
+}
+
+} // namespace
+
+TEST_CASE("a disk that is a ploop image is one at a socket inside, and comes out as it was defined") {
+    struct Case {
+        std::string type, driver, source, name, inner;
+    };
+    const Case cases[] = {
+        {"file", " type='ploop'", "file='/vz/a&amp;b &lt;/d.hdd'", "file:ploop:/vz/a&amp;b &lt;/d.hdd", ""},
+        {"file", " type='parallels' cache='none'", "file='/vz/d/root.hds'", "file:parallels:/vz/d/root.hds",
+         " cache='none'"},
+        {"volume", " type='ploop'", "pool='any' volume='v 1'", "volume:ploop:any/v 1", ""},
+    };
+    for (const auto& one : cases) {
+        CAPTURE(one.name);
+        auto outside =
+            machine("", cat("<disk type='", one.type, "' device='disk'><driver name='qemu'", one.driver,
+                            "/><source ", one.source, " index='2'/><target dev='vda'/></disk>"));
+        auto made = vm::domainToInner(outside, ploopFacts());
+        REQUIRE(made);
+        auto inside = printed(made->xml);
+        CHECK(
+            contains(inside, cat("<disk type='network' device='disk'><driver name='qemu' type='raw'",
+                                 one.inner, "/><source index='2' protocol='nbd' name='vz-ploop:", one.name,
+                                 "'><host transport='unix' socket='/run/s/", someUuid, "-vda'/></source>")));
+        auto disks = vm::ploopDisks(made->xml);
+        REQUIRE(disks.size() == 1);
+        CHECK(disks[0].target == "vda");
+        CHECK(disks[0].socket == cat("/run/s/", someUuid, "-vda"));
+        auto back = vm::toOuter(inside);
+        CHECK(contains(
+            back, outside.substr(outside.find("<disk"), outside.find("</disk>") - outside.find("<disk"))));
+        // A second round changes nothing.
+        auto again = vm::domainToInner(back, ploopFacts());
+        REQUIRE(again);
+        CHECK(printed(again->xml) == inside);
     }
+}
+
+TEST_CASE("a volume of a pool of images needs no format, and other volumes stay") {
+    auto volume = [](const std::string& pool) {
+        return cat("<disk type='volume' device='disk'><driver name='qemu'/><source pool='", pool,
+                   "' volume='v'/><target dev='vdb'/><readonly/></disk>");
+    };
+    auto made = vm::deviceToInner(volume("images"), ploopFacts());
+    REQUIRE(made);
+    CHECK(contains(printed(*made),
+                   "name='vz-ploop:volume:-:images/v'><host transport='unix' socket='/run/s/MACHINE-vdb'/>"));
+    auto disks = vm::ploopDisks(*made);
+    REQUIRE(disks.size() == 1);
+    CHECK(disks[0].pool == "images");
+    CHECK(disks[0].volume == "v");
+    CHECK(disks[0].readOnly);
+    CHECK(contains(vm::toOuter(printed(*made)), volume("images")));
+    auto other = vm::deviceToInner(volume("dir"), ploopFacts());
+    REQUIRE(other);
+    CHECK(*other == volume("dir"));
+    CHECK(vm::ploopDisks(*other).empty());
+}
+
+TEST_CASE("a folder that is an image needs no format, a single file of one does") {
     TemporaryDir folder;
     REQUIRE(file::writeAtomic(folder / "DiskDescriptor.xml", "<Parallels_disk_image/>"));
-    auto device = vm::deviceToInner(disk("<source file='" + folder.path() + "'/>"), facts(""));
+    auto device = vm::deviceToInner(disk("<source file='" + folder.path() + "'/>"), ploopFacts());
+    REQUIRE(device);
+    CHECK(contains(*device, cat("vz-ploop:file:ploop:", folder.path())));
+    REQUIRE(file::writeAtomic(folder / "root.hds", "WithouFreSpacExt" + std::string(1008, '\0')));
+    device = vm::deviceToInner(disk("<source file='" + folder / "root.hds" + "'/>"), ploopFacts());
     REQUIRE(!device);
-    CHECK(contains(device.error().message(), folder.path()));
+    CHECK(contains(device.error().message(), folder / "root.hds"));
+}
+
+TEST_CASE("what a disk that is a ploop image cannot have is refused by name") {
+    const std::string driver = "<driver name='qemu' type='ploop'/>", source = "<source file='/d'/>";
+    const std::pair<std::string, std::string> cases[] = {
+        {disk(driver + source, "type='file' device='cdrom'"), "cdrom"},
+        {disk(driver + "<source file='/d'><slices/></source>"), "slices"},
+        {disk(driver + "<source file='/d' startupPolicy='optional'/>"), "startupPolicy"},
+        {disk(driver + source + "<shareable/>"), "shareable"},
+        {disk(driver + source + "<backingStore type='file'><format type='raw'/></backingStore>"),
+         "backingStore"},
+        {disk("<driver name='phy' type='ploop'/>" + source), "qemu"},
+        {disk(driver + "<source dev='/dev/x'/>", "type='block'"), "ploop"},
+        {disk(driver, "type='network'"), "ploop"},
+    };
+    for (const auto& [xml, word] : cases) {
+        CAPTURE(xml);
+        auto made = vm::domainToInner(machine("", xml), ploopFacts());
+        REQUIRE(!made);
+        CHECK(int(made.error().code()) == int(ErrorCode::ConfigUnsupported));
+        CHECK(contains(made.error().message(), word));
+        CHECK(contains(made.error().message(), "vda"));
+    }
+    CHECK(!vm::domainToInner(machine("", disk(driver + "<source file='relative'/>")), ploopFacts()));
 }
 
 TEST_CASE("devices that are no disks come back as they are") {

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "driver/machine_disks.hpp"
+
+#include "base/xml.hpp"
+#include "driver/machine_methods.hpp"
+#include "libvirt/objects.hpp"
+#include "storage/export/client.hpp"
+#include "storage/ploop/volume.hpp"
+
+#include <cstdlib>
+#include <grp.h>
+#include <pwd.h>
+
+namespace vz::driver {
+
+namespace {
+
+using PoolHandle = std::unique_ptr<std::remove_pointer_t<virStoragePoolPtr>, abi::Unref>;
+using VolumeHandle = std::unique_ptr<std::remove_pointer_t<virStorageVolPtr>, abi::Unref>;
+
+std::string taken(char* text) {
+    std::string copy = text ? text : "";
+    std::free(text);
+    return copy;
+}
+
+Result<PoolHandle> poolNamed(virConnectPtr conn, const std::string& name) {
+    PoolHandle pool(::virStoragePoolLookupByName(conn, name.c_str()));
+    if (!pool)
+        return abi::lastError(cat("the storage pool '", name, "' cannot be found"));
+    return pool;
+}
+
+/** The path of the image behind a disk. */
+Result<std::string> imageOf(const MachineCall& call, const vm::PloopDisk& disk) {
+    if (!disk.file.empty())
+        return disk.file;
+    VZ_TRY(auto pool, poolNamed(call.conn, disk.pool));
+    VolumeHandle volume(::virStorageVolLookupByName(pool.get(), disk.volume.c_str()));
+    auto path = volume ? taken(::virStorageVolGetPath(volume.get())) : std::string();
+    if (path.empty())
+        return abi::lastError(
+            cat("the volume '", disk.volume, "' of the pool '", disk.pool, "' cannot be found"));
+    return path;
+}
+
+/** A file counts only if the descriptor beside it names it. */
+Result<std::string> descriptorOf(const std::string& path) {
+    auto& files = ploop::hostFiles();
+    auto descriptor = ploop::descriptorPath(files, path);
+    VZ_TRY(auto model, ploop::Volume::read(files, descriptor));
+    if (files.isFolder(path) || path == descriptor)
+        return descriptor;
+    for (const auto& delta : model.deltas) {
+        if (ploop::nameOf(delta.file) == ploop::nameOf(path))
+            return descriptor;
+    }
+    return fail(ErrorCode::InvalidArg, path, " is no file of the image that ", descriptor, " describes");
+}
+
+template<typename Found>
+std::optional<decltype(Found::pw_uid)> userId(const Found* found) {
+    return found ? std::optional(found->pw_uid) : std::nullopt;
+}
+
+/** As libvirt writes an owner: "+64055:+108", or names. */
+std::optional<exports::SocketOwner> parseOwner(std::string_view text) {
+    auto colon = text.find(':');
+    if (colon == text.npos)
+        return {};
+    std::string user(text.substr(0, colon)), group(text.substr(colon + 1));
+    auto number = [](const std::string& name) {
+        return parseNumber<uint32_t>(std::string_view(name).substr(name.starts_with('+') ? 1 : 0));
+    };
+    auto uid = number(user), gid = number(group);
+    if (!uid)
+        uid = userId(::getpwnam(user.c_str()));
+    if (auto* found = gid ? nullptr : ::getgrnam(group.c_str()))
+        gid = found->gr_gid;
+    if (!uid || !gid)
+        return {};
+    return exports::SocketOwner{*uid, *gid};
+}
+
+/** Whom the machine's QEMU runs as: what its definition says, or what the host does with all. */
+exports::SocketOwner qemuOwner(const MachineCall& call, const std::string& innerXml) {
+    auto document = xml::parse(innerXml);
+    auto labels = document ? xml::children(xml::root(*document), "seclabel") : std::vector<xmlNode*>();
+    for (auto* label : labels) {
+        auto own = xml::attribute(label, "model") == "dac" ? parseOwner(xml::text(xml::child(label, "label")))
+                                                           : std::nullopt;
+        if (own)
+            return *own;
+    }
+    abi::AsDaemon asDaemon;
+    auto capabilities = xml::parse(taken(::virConnectGetCapabilities(call.inner->get())));
+    auto* host = capabilities ? xml::child(xml::root(*capabilities), "host") : nullptr;
+    for (auto* model : xml::children(host, "secmodel")) {
+        if (xml::text(xml::child(model, "model")) != "dac")
+            continue;
+        if (auto common = parseOwner(trim(xml::text(xml::child(model, "baselabel")))))
+            return *common;
+    }
+    return {};
+}
+
+std::string definition(const MachineCall& call, unsigned int flags) {
+    abi::AsDaemon asDaemon; // what a machine has does not depend on who asks
+    return taken(::virDomainGetXMLDesc(call.domain.get(), flags));
+}
+
+} // namespace
+
+Result<DiskServers> DiskServers::start(const MachineCall& call, const std::string& innerXml) {
+    DiskServers servers;
+    auto disks = vm::ploopDisks(innerXml);
+    if (disks.empty())
+        return servers;
+    // What a server that was killed has left behind goes now at the latest.
+    (void)exports::list();
+    auto owner = qemuOwner(call, innerXml);
+    for (const auto& disk : disks) {
+        exports::AttachOptions options;
+        VZ_TRY(auto image, imageOf(call, disk));
+        VZ_TRY(options.descriptor, descriptorOf(image));
+        options.readOnly = disk.readOnly;
+        options.mechanism = exports::Mechanism::Nbd;
+        options.device = disk.socket;
+        options.owner = owner;
+        UniqueFd tie;
+        if (auto attached = exports::attach(options, &tie); !attached)
+            return std::move(attached).takeError().within(cat("the disk '", disk.target, "' (", image, ")"));
+        servers.ties_.push_back(std::move(tie));
+    }
+    return servers;
+}
+
+Result<DiskSize> sizeOf(const MachineCall& call, const vm::PloopDisk& disk) {
+    VZ_TRY(auto image, imageOf(call, disk));
+    VZ_TRY(auto descriptor, descriptorOf(image));
+    auto& files = ploop::hostFiles();
+    VZ_TRY(auto model, ploop::Volume::read(files, descriptor));
+    VZ_TRY(auto chain, ploop::chainOf(descriptor, model, model.top));
+    DiskSize size{model.sectors * ploop::sectorSize, 0, 0};
+    for (const auto& link : chain) {
+        VZ_TRY(auto file, files.open(link.path, ploop::Access::ReadOnly));
+        VZ_TRY(uint64_t allocated, file->allocatedBytes());
+        VZ_TRY(uint64_t bytes, file->size());
+        size.allocated += allocated;
+        size.physical += bytes;
+    }
+    return size;
+}
+
+vm::PloopFacts ploopFacts(const MachineCall& call) {
+    return {.sockets = call.driver.settings().runDir + "-disks",
+            .isVolume = [conn = call.conn](const std::string& name, const std::string&) -> Result<bool> {
+                auto pool = poolNamed(conn, name);
+                if (!pool)
+                    return false; // QEMU's driver says what is wrong with it
+                auto document = xml::parse(taken(::virStoragePoolGetXMLDesc((*pool).get(), 0)));
+                return document && xml::attribute(xml::root(*document), "type") == "ploop";
+            }};
+}
+
+Result<std::vector<vm::PloopDisk>> ploopDisksOf(const MachineCall& call) {
+    auto disks = vm::ploopDisks(definition(call, 0));
+    for (auto& one : vm::ploopDisks(definition(call, VIR_DOMAIN_XML_INACTIVE))) {
+        bool known = std::any_of(disks.begin(), disks.end(),
+                                 [&](const auto& other) { return other.target == one.target; });
+        if (!known)
+            disks.push_back(std::move(one));
+    }
+    return disks;
+}
+
+Result<void> refuseWithPloopDisks(const MachineCall& call, std::string_view why) {
+    VZ_TRY(auto disks, ploopDisksOf(call));
+    if (disks.empty())
+        return {};
+    return fail(ErrorCode::OperationUnsupported, "the disk '", disks.front().target,
+                "' is a ploop image: ", why);
+}
+
+Result<void> refuseOnPloopDisk(const MachineCall& call, const char* name, std::string_view why) {
+    VZ_TRY(auto disks, ploopDisksOf(call));
+    for (const auto& disk : disks) {
+        if (name && (disk.target == name || disk.file == name))
+            return fail(ErrorCode::OperationUnsupported, "the disk '", disk.target,
+                        "' is a ploop image: ", why);
+    }
+    return {};
+}
+
+Result<std::string> innerDiskName(const MachineCall& call, const char* name) {
+    if (!name || *name != '/')
+        return std::string(name ? name : "");
+    VZ_TRY(auto disks, ploopDisksOf(call));
+    for (const auto& disk : disks) {
+        if (disk.file == name)
+            return disk.target;
+    }
+    return std::string(name);
+}
+
+} // namespace vz::driver
