@@ -27,6 +27,8 @@ enum class ErrorCode : int {
     XmlDetail = 35,
     SystemError = 38,
     NoDomain = 42,
+    NoStoragePool = 49,
+    NoStorageVolume = 50,
     NoSecurityModel = 54,
     OperationInvalid = 55,  ///< not in this state
     ConfigUnsupported = 67, ///< not with this setting in the XML

@@ -55,6 +55,9 @@ template<std::integral T>
 /** The parts of @p text between @p separator characters; an empty text has no parts. */
 [[nodiscard]] std::vector<std::string_view> split(std::string_view text, char separator);
 
+/** @p text made safe to stand between tags or in an attribute of XML. */
+[[nodiscard]] std::string escapeXml(std::string_view text);
+
 /** The lines of @p text, without line ends and without a last empty one. */
 [[nodiscard]] std::vector<std::string_view> lines(std::string_view text);
 

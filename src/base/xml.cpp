@@ -133,30 +133,12 @@ void remove(xmlNode* node) {
     xmlFreeNode(node);
 }
 
+bool isUtf8(const std::string& text) {
+    return xmlCheckUTF8(reinterpret_cast<const xmlChar*>(text.c_str()));
+}
+
 std::string escape(std::string_view text) {
-    std::string out;
-    for (char c : text) {
-        switch (c) {
-        case '<':
-            out += "&lt;";
-            break;
-        case '>':
-            out += "&gt;";
-            break;
-        case '&':
-            out += "&amp;";
-            break;
-        case '"':
-            out += "&quot;";
-            break;
-        case '\'':
-            out += "&apos;";
-            break;
-        default:
-            out += c;
-        }
-    }
-    return out;
+    return escapeXml(text);
 }
 
 } // namespace vz::xml

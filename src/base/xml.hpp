@@ -51,6 +51,8 @@ void setText(xmlNode* element, const std::string& value);
 xmlNode* addChild(xmlNode* parent, const char* name);
 /** Takes a node out of its document and frees it. */
 void remove(xmlNode* node);
+/** Whether a text is well-formed UTF-8; others cannot be in a document. */
+bool isUtf8(const std::string& text);
 /** A text made safe to stand between tags or in an attribute. */
 std::string escape(std::string_view text);
 

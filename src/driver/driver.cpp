@@ -42,6 +42,7 @@ Result<void> Driver::prepare() {
          {paths_.config, cat(paths_.config, "/autostart"), paths_.run, paths_.lib, paths_.log})
         VZ_CHECK(file::makeDirs(folder, 0700));
     VZ_TRY(parser_, abi::DomainXml::create());
+    VZ_TRY(storage_, Storage::create(settings_));
     VZ_TRY(events_, abi::Events::create());
     VZ_TRY(reactor_, Reactor::create());
     VZ_TRY(cgroupHost_, ct::CgroupHost::probe());
@@ -71,6 +72,7 @@ Result<void> Driver::loadConfigs() {
 }
 
 void Driver::reload() {
+    storage_->reload();
     if (auto loaded = loadConfigs(); !loaded)
         log::error("configs cannot be read again: ", loaded.error().message());
 }
@@ -80,7 +82,8 @@ void Driver::adoptRunning() {
     if (!folders)
         return;
     for (const auto& name : *folders) {
-        if (file::isDirectory(cat(paths_.run, "/", name)))
+        // Run folders of containers have their UUIDs as names.
+        if (name != "storage" && file::isDirectory(cat(paths_.run, "/", name)))
             adopt(name);
     }
 }
@@ -136,6 +139,7 @@ void Driver::settleSnapshots() {
 }
 
 void Driver::autostart() {
+    storage_->autostart();
     // Once per boot of the host: the run folder is emptied by a boot, not by a restart of the daemon.
     auto done = cat(paths_.run, "/autostarted");
     if (!settings_.autostart || file::exists(done))
@@ -176,6 +180,7 @@ void Driver::connected(virConnectPtr conn) {
         std::lock_guard lock(connectionsLock_);
         connections_.insert(conn);
     }
+    storage_->connected(conn);
     relayEvents(conn);
 }
 

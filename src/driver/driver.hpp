@@ -10,6 +10,7 @@
 #include "driver/names.hpp"
 #include "driver/registry.hpp"
 #include "driver/settings.hpp"
+#include "driver/storage.hpp"
 #include "driver/worker.hpp"
 #include "libvirt/domain_xml.hpp"
 #include "libvirt/event_relay.hpp"
@@ -57,6 +58,7 @@ public:
     /** QEMU's driver for the calls of a client: see vm::Machines::connection(). */
     Result<std::shared_ptr<abi::InnerConnection>> machineConnection(virConnectPtr conn);
     abi::MonitorEvents& monitorEvents() { return monitorEvents_; }
+    Storage& storage() { return *storage_; }
     MachineCapabilities& machineCapabilities() { return machineCapabilities_; }
     /** See Names::claim(); waits as long as the settings say. */
     Result<Names::Claim> claimNames(const std::string& name, const std::string& uuid);
@@ -103,6 +105,7 @@ private:
     abi::MonitorEvents monitorEvents_;
     std::mutex relayLock_;
     std::unique_ptr<abi::EventRelay> relay_;
+    std::unique_ptr<Storage> storage_;
     std::thread autostart_;
     // Last: their tasks use everything above.
     Worker worker_;

@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 #include "driver/driver.hpp"
 #include "driver/methods.hpp"
+#include "driver/storage_call.hpp"
 
 #include <atomic>
 
@@ -60,8 +61,9 @@ int nothing() {
 Result<void> registerAll() {
     abi::logToLibvirt();
     auto slots = slotTable();
+    auto storageSlots = storageTable();
     static const abi::StateCallbacks state{initialize, cleanup, reload, nothing, nothing, nothing};
-    return abi::registerDriver("vz", schemes, slots, state);
+    return abi::registerDriver("vz", schemes, slots, state, storageSlots);
 }
 
 } // namespace

@@ -15,7 +15,7 @@ Result<void> checkAccess(virConnectPtr conn, const void* def, const char* slot, 
     for (const auto& rule : abi::accessRules(slot)) {
         if (!rule.applies(flags))
             continue;
-        if (rule.connect)
+        if (rule.object == abi::AccessObject::Connect)
             VZ_CHECK(abi::checkConnectAccess(conn, rule.permission));
         else if (def)
             VZ_CHECK(abi::checkDomainAccess(conn, def, rule.permission));

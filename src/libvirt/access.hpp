@@ -10,9 +10,13 @@
  */
 namespace vz::abi {
 
+/** What a permission is on: checkConnectAccess(), checkDomainAccess(), checkPoolAccess(),
+ * checkVolumeAccess(). */
+enum class AccessObject { Connect, Domain, Pool, Volume };
+
 /** One permission that a slot needs; all rules of a slot that apply must be granted. */
 struct AccessRule {
-    bool connect; ///< on the connection (checkConnectAccess), else on the domain (checkDomainAccess)
+    AccessObject object;
     const char* permission; ///< libvirt's name of it: "read_secure"
     unsigned flag;          ///< 0: always; else only when the call has any of these flags
     bool unless;            ///< turned round: only when the call has none of these flags
@@ -21,7 +25,8 @@ struct AccessRule {
     constexpr bool applies(unsigned flags) const { return flag == 0 || ((flags & flag) != 0) != unless; }
 };
 
-/** The rules of a slot of the hypervisor table; empty if it needs none, as for an unknown slot. */
+/** The rules of a slot of the hypervisor or the storage table; empty if it needs none, as for an unknown
+ * slot. */
 std::span<const AccessRule> accessRules(std::string_view slot);
 
 /** What a client must hold to see one domain in the answer of a listing slot or in its events; may be empty.

@@ -3,6 +3,7 @@
 #include "libvirt/layout.hpp"
 #include "libvirt/objects.hpp"
 #include "libvirt/private.hpp"
+#include "libvirt/storage.hpp"
 
 #include <algorithm>
 
@@ -67,6 +68,23 @@ Result<void> checkConnectAccess(virConnectPtr, const char* permission) {
 
 Result<void> checkDomainAccess(virConnectPtr, const void* def, const char* permission) {
     return require(askDomain(def, permission), "domain", permission);
+}
+
+Result<void> checkPoolAccess(const StorageSubject& subject, const char* permission) {
+    auto answer =
+        ask(permission, priv::virAccessPermStoragePoolTypeFromString, [&](void* manager, int number) {
+            return priv::virAccessManagerCheckStoragePool(manager, driverName(), subject.pool(), number);
+        });
+    return require(std::move(answer), "storage pool", permission);
+}
+
+Result<void> checkVolumeAccess(const StorageSubject& subject, const char* permission) {
+    auto answer =
+        ask(permission, priv::virAccessPermStorageVolTypeFromString, [&](void* manager, int number) {
+            return priv::virAccessManagerCheckStorageVol(manager, driverName(), subject.pool(),
+                                                         subject.volume(), number);
+        });
+    return require(std::move(answer), "storage volume", permission);
 }
 
 bool mayAccessDomain(virConnectPtr, const void* def, const char* permission) {

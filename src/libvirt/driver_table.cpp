@@ -19,25 +19,48 @@ struct Registration {
     std::vector<std::string> schemeTexts;
     std::vector<const char*> schemes;
     std::vector<void*> hypervisor;
+    std::vector<void*> storage;
+    void* const* stockStorage = nullptr; ///< of libvirt
     priv::ConnectDriver connect{};
     priv::StateDriver state{};
 };
 
 std::atomic<const Registration*> registered{nullptr};
 
-Result<void> fillSlots(Registration& registration, std::span<const SlotEntry> slots) {
+using Layout = std::span<const char* const>;
+
+int slotOf(Layout layout, std::string_view name) {
+    auto found = std::ranges::find(layout, name, [](const char* slot) { return std::string_view(slot); });
+    return found == layout.end() ? -1 : static_cast<int>(found - layout.begin());
+}
+
+Result<void> fillSlots(std::vector<void*>& table, const char* what, Layout layout, const std::string& driver,
+                       std::span<const SlotEntry> slots) {
     // Room behind the last known slot: should libvirt look further, it finds "not supported".
     constexpr size_t kSpare = 32;
-    registration.hypervisor.assign(layout::hypervisor().size() + kSpare, nullptr);
-    registration.hypervisor[0] = const_cast<char*>(registration.name.c_str());
+    table.assign(layout.size() + kSpare, nullptr);
+    table[0] = const_cast<char*>(driver.c_str());
     for (const auto& entry : slots) {
-        int index = hypervisorSlot(entry.slot);
+        int index = slotOf(layout, entry.slot);
         if (index <= 0)
-            return fail(ErrorCode::InternalError, "the hypervisor table of libvirt ", layout::version(),
+            return fail(ErrorCode::InternalError, "the ", what, " table of libvirt ", layout::version(),
                         " has no function slot '", entry.slot, "'");
-        registration.hypervisor[static_cast<size_t>(index)] = entry.function;
+        table[static_cast<size_t>(index)] = entry.function;
     }
     return {};
+}
+
+/** Puts our storage table in the place of the shared one; what we have no function for stays that one's. */
+void wrapStorage(Registration& registration) {
+    if (registration.storage.empty())
+        return;
+    auto* stock = static_cast<void* const*>(registration.connect.storage);
+    for (size_t i = 0; stock && i < layout::storage().size(); ++i) {
+        if (i == 0 || !registration.storage[i])
+            registration.storage[i] = stock[i];
+    }
+    registration.stockStorage = stock;
+    registration.connect.storage = registration.storage.data();
 }
 
 void fillSchemes(Registration& registration, std::span<const char* const> uriSchemes) {
@@ -50,24 +73,45 @@ void fillSchemes(Registration& registration, std::span<const char* const> uriSch
 } // namespace
 
 int hypervisorSlot(std::string_view name) {
-    auto slots = layout::hypervisor();
-    auto found = std::ranges::find(slots, name, [](const char* slot) { return std::string_view(slot); });
-    return found == slots.end() ? -1 : static_cast<int>(found - slots.begin());
+    return slotOf(layout::hypervisor(), name);
 }
 
 std::span<const char* const> hypervisorSlots() {
     return layout::hypervisor();
 }
 
+int storageSlot(std::string_view name) {
+    return slotOf(layout::storage(), name);
+}
+
+std::span<const char* const> storageSlots() {
+    return layout::storage();
+}
+
+void* stockStorage(int index) {
+    const auto* registration = registered.load();
+    return registration && registration->stockStorage && index > 0 ? registration->stockStorage[index]
+                                                                   : nullptr;
+}
+
+bool hasStockStorage() {
+    const auto* registration = registered.load();
+    return registration && registration->stockStorage;
+}
+
 Result<void> registerDriver(const char* name, std::span<const char* const> uriSchemes,
-                            std::span<const SlotEntry> slots, const StateCallbacks& state) {
+                            std::span<const SlotEntry> slots, const StateCallbacks& state,
+                            std::span<const SlotEntry> storage) {
     if (registered.load())
         return fail(ErrorCode::InternalError, "driver '", name, "' is already registered");
 
     auto registration = std::make_unique<Registration>();
     registration->name = name;
     fillSchemes(*registration, uriSchemes);
-    VZ_CHECK(fillSlots(*registration, slots));
+    VZ_CHECK(
+        fillSlots(registration->hypervisor, "hypervisor", layout::hypervisor(), registration->name, slots));
+    if (!storage.empty())
+        VZ_CHECK(fillSlots(registration->storage, "storage", layout::storage(), registration->name, storage));
     // localOnly: a URI that names another host or a transport is the remote driver's, not ours.
     registration->connect.localOnly = true;
     registration->connect.uriSchemes = registration->schemes.data();
@@ -86,6 +130,7 @@ Result<void> registerDriver(const char* name, std::span<const char* const> uriSc
     // libvirt writes into both structures and cannot unregister, so they are kept whatever happens now.
     if (priv::virRegisterConnectDriver(&forever->connect, true) < 0)
         return lastError("libvirt refused the connection driver");
+    wrapStorage(*forever); // before the first connection, which takes the pointer as it is then
     if (priv::virRegisterStateDriver(&forever->state) < 0)
         return lastError("libvirt refused the state driver");
     return {};

@@ -28,6 +28,9 @@ struct SlotEntry {
 int hypervisorSlot(std::string_view name);
 /** All slot names of the hypervisor table in order (index 0 is "name"). */
 std::span<const char* const> hypervisorSlots();
+/** The same of the storage table. */
+int storageSlot(std::string_view name);
+std::span<const char* const> storageSlots();
 
 /** What libvirtd calls on the driver itself (virStateDriver). Functions must not throw. */
 struct StateCallbacks {
@@ -45,9 +48,19 @@ struct StateCallbacks {
  * Registers a hypervisor driver with the given slots (shared secondary drivers on). Fails with InternalError
  * naming a slot that this libvirt does not have. Called once per process; everything registered stays for its
  * life.
+ *
+ * With @p storage, our connections have a storage table of their own: that of the stock storage driver, which
+ * has to be loaded by then, with these slots instead of its.
  */
 Result<void> registerDriver(const char* name, std::span<const char* const> uriSchemes,
-                            std::span<const SlotEntry> slots, const StateCallbacks& state);
+                            std::span<const SlotEntry> slots, const StateCallbacks& state,
+                            std::span<const SlotEntry> storage = {});
+
+/** The stock storage driver's function in slot @p index; null if it, or the whole driver, is not there. It
+ * takes objects of our connections as they are. */
+void* stockStorage(int index);
+/** Whether the stock storage driver was loaded into this daemon. */
+bool hasStockStorage();
 
 /** Raises the error as libvirt's current error of this thread (VIR_FROM of our driver: VIR_FROM_PARALLELS).
  */

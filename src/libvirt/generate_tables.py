@@ -6,6 +6,9 @@ import argparse
 import sys
 
 
+OBJECTS = {"connect": "Connect", "domain": "Domain", "pool": "Pool", "vol": "Volume"}
+
+
 def rows(path):
     with open(path, encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
@@ -38,7 +41,7 @@ def layout_source(tables, version):
 
 
 def read_access(path, slots):
-    """Rows: slot, [filter-]connect|domain|nodedev|none, permission, - | [!]0xFLAGS."""
+    """Rows: slot, [filter-]connect|domain|pool|vol|nodedev|none, permission, - | [!]0xFLAGS."""
     rules, filters, seen = [], [], set()
     for number, fields in rows(path):
         if len(fields) != 4:
@@ -52,9 +55,9 @@ def read_access(path, slots):
         into = filters if what.startswith("filter-") else rules
         what = what.removeprefix("filter-")
         unless, value = flags.startswith("!"), 0 if flags == "-" else int(flags.lstrip("!"), 16)
-        if what not in ("connect", "domain"):
-            sys.exit(f"{path}:{number}: the object is connect or domain, not {what}")
-        into.append((slot, what == "connect", permission, value, unless))
+        if what not in OBJECTS:
+            sys.exit(f"{path}:{number}: the object is one of {', '.join(OBJECTS)}, not {what}")
+        into.append((slot, OBJECTS[what], permission, value, unless))
     missing = [slot for slot in slots if slot not in seen]
     if missing:
         sys.exit(f"{path}: no row for {', '.join(missing)}")
@@ -66,8 +69,8 @@ def rule_function(name, rules):
     rules = sorted(rules, key=lambda rule: rule[0])
     out = [f"constexpr std::string_view {name}Slots[] = {{"]
     out += [f'    "{slot}",' for slot, *_ in rules] + ["};", f"constexpr AccessRule {name}Table[] = {{"]
-    for _, connect, permission, flags, unless in rules:
-        out.append(f'    {{{str(connect).lower()}, "{permission}", {flags:#x}, {str(unless).lower()}}},')
+    for _, what, permission, flags, unless in rules:
+        out.append(f'    {{AccessObject::{what}, "{permission}", {flags:#x}, {str(unless).lower()}}},')
     out += ["};", "", f"std::span<const AccessRule> {name}(std::string_view slot) {{",
             # Not std::ranges::equal_range: clang 14, with which the fuzz targets are built, cannot compile it.
             f"    auto [from, to] = std::equal_range(std::begin({name}Slots), std::end({name}Slots), slot);",
@@ -76,7 +79,7 @@ def rule_function(name, rules):
 
 
 def access_source(tables, path):
-    rules, filters = read_access(path, tables["hypervisor"][1:])
+    rules, filters = read_access(path, tables["hypervisor"][1:] + tables["storage"][1:])
     out = ['#include "libvirt/access.hpp"', "", "#include <algorithm>", "#include <iterator>", "", "namespace vz::abi {", ""]
     out += rule_function("accessRules", rules) + rule_function("accessFilters", filters)
     return "\n".join(out + ["} // namespace vz::abi", ""])

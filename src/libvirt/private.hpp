@@ -103,6 +103,10 @@ virDomainPtr virGetDomain(virConnectPtr conn, const char* name, const unsigned c
 virDomainSnapshotPtr virGetDomainSnapshot(virDomainPtr dom, const char* name);
 virDomainCheckpointPtr virGetDomainCheckpoint(virDomainPtr dom, const char* name);
 virNodeDevicePtr virGetNodeDevice(virConnectPtr conn, const char* name);
+virStoragePoolPtr virGetStoragePool(virConnectPtr conn, const char* name, const unsigned char* uuid,
+                                    void* privateData, virFreeCallback freePrivateData);
+virStorageVolPtr virGetStorageVol(virConnectPtr conn, const char* pool, const char* name, const char* key,
+                                  void* privateData, virFreeCallback freePrivateData);
 int virUUIDParse(const char* text, unsigned char* uuid);
 int virUUIDGenerate(unsigned char* uuid);
 int virGetHostUUID(unsigned char* uuid);
@@ -118,6 +122,12 @@ int virObjectEventStateDeregisterID(virConnectPtr conn, void* state, int callbac
 void virObjectEventStateQueue(void* state, void* event);
 void* virDomainEventLifecycleNew(int id, const char* name, const unsigned char* uuid, int type, int detail);
 void* virDomainEventRebootNew(int id, const char* name, const unsigned char* uuid);
+
+int virStoragePoolEventStateRegisterID(virConnectPtr conn, void* state, virStoragePoolPtr pool, int eventId,
+                                       virConnectStoragePoolEventGenericCallback callback, void* opaque,
+                                       virFreeCallback freeOpaque, int* callbackId);
+void* virStoragePoolEventLifecycleNew(const char* name, const unsigned char* uuid, int type, int detail);
+void* virStoragePoolEventRefreshNew(const char* name, const unsigned char* uuid);
 
 // Their arguments are those of the public callback for the event, between domain and opaque pointer. Texts
 // are copied; what is given without const belongs to the event from then on (docs/libvirt-abi.md).
@@ -161,12 +171,23 @@ void* virDomainEventMemoryDeviceSizeChangeNewFromDom(virDomainPtr dom, const cha
 void virTypedParamsCopy(virTypedParameterPtr* copy, virTypedParameterPtr params, int count);
 
 int virFDStreamOpen(virStreamPtr stream, int fd);
+int virFDStreamOpenBlockDevice(virStreamPtr stream, const char* path, unsigned long long offset,
+                               unsigned long long length, bool sparse, int flags);
 int virFDStreamSetInternalCloseCb(virStreamPtr stream, void (*callback)(virStreamPtr, void*), void* opaque,
                                   void (*freeOpaque)(void*));
 
 void* virAccessManagerGetDefault();
 int virAccessManagerCheckConnect(void* manager, const char* driver, int permission);
 int virAccessManagerCheckDomain(void* manager, const char* driver, const void* def, int permission);
+int virAccessManagerCheckStoragePool(void* manager, const char* driver, const void* pool, int permission);
+int virAccessManagerCheckStorageVol(void* manager, const char* driver, const void* pool, const void* volume,
+                                    int permission);
+int virAccessPermStoragePoolTypeFromString(const char* name);
+int virAccessPermStorageVolTypeFromString(const char* name);
+void* virStoragePoolDefParse(const char* xml, const char* file, unsigned flags);
+void virStoragePoolDefFree(void* def);
+void* virStorageVolDefParse(void* pool, const char* xml, const char* file, unsigned flags);
+void virStorageVolDefFree(void* def);
 int virAccessPermConnectTypeFromString(const char* name);
 int virAccessPermDomainTypeFromString(const char* name);
 

@@ -66,6 +66,9 @@ public:
     Result<void> start(const LoopDevice::Options& options, FuseFile::Engine engine) {
         VZ_TRY(file_, FuseFile::create(image_, {options.readOnly, engine}));
         VZ_TRY(auto fd, file_->open());
+        // Older kernels (6.1) give a loop device the size that the inode has, which is 0 until it was asked
+        // for.
+        VZ_CHECK(file_->refreshSize());
         VZ_TRY(device_, LoopDevice::attach(fd.get(), options, held_));
         // Linux 6.1 takes the size that the file had before it was asked for its attributes: 0.
         return resized();

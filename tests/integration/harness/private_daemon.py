@@ -164,7 +164,9 @@ class PrivateDaemon:
         environ = {key: value for key, value in os.environ.items() if not key.startswith("LIBVIRT")}
         # For the daemon and all that it starts, but not for the keeper.
         settings = {"LIBVIRT_DRIVER_DIR": os.path.join(self.folder, "drivers"), MARK: self.folder,
+                    # Its images' processes are its own, and the stock storage driver finds our ploop.
                     "VZ_PLOOPD": build.ploopd(), "VZ_PLOOP_RUNDIR": "/run/libvirt/vz-ploop",
+                    "PATH": os.path.dirname(build.ploop()) + ":" + os.environ["PATH"],
                     "ASAN_OPTIONS": f"log_path={self.folder}/log/sanitizer:detect_leaks=0",
                     "UBSAN_OPTIONS": f"log_path={self.folder}/log/sanitizer:print_stacktrace=1"}
         if os.environ.get("VZ_PRELOAD"):

@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 #include "libvirt/driver_table.hpp"
 #include "libvirt/objects.hpp"
+#include "libvirt/storage.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -33,6 +34,8 @@ extern "C" {
 const char* virAccessPermConnectTypeToString(int permission);
 const char* virAccessPermDomainTypeToString(int permission);
 const char* virAccessPermNodeDeviceTypeToString(int permission);
+const char* virAccessPermStoragePoolTypeToString(int permission);
+const char* virAccessPermStorageVolTypeToString(int permission);
 
 #define VZ_EXPORT __attribute__((visibility("default")))
 
@@ -47,6 +50,14 @@ VZ_EXPORT int virAccessManagerCheckConnect(void*, const char*, int permission) {
 }
 VZ_EXPORT int virAccessManagerCheckDomain(void*, const char*, void*, int permission) {
     asked.insert(vz::cat("domain\t", virAccessPermDomainTypeToString(permission)));
+    return answer;
+}
+VZ_EXPORT int virAccessManagerCheckStoragePool(void*, const char*, void*, int permission) {
+    asked.insert(vz::cat("pool\t", virAccessPermStoragePoolTypeToString(permission)));
+    return answer;
+}
+VZ_EXPORT int virAccessManagerCheckStorageVol(void*, const char*, void*, void*, int permission) {
+    asked.insert(vz::cat("vol\t", virAccessPermStorageVolTypeToString(permission)));
     return answer;
 }
 VZ_EXPORT int virAccessManagerCheckNodeDevice(void*, const char*, void*, int permission) {
@@ -129,9 +140,17 @@ Check findCheck(std::string name, const char* suffix) {
     return reinterpret_cast<Check>(dlsym(RTLD_DEFAULT, ("vir" + name + suffix).c_str()));
 }
 
+/** The slots of both tables. */
+std::vector<const char*> allSlots() {
+    auto hypervisor = abi::hypervisorSlots().subspan(1), storage = abi::storageSlots().subspan(1);
+    std::vector<const char*> all(hypervisor.begin(), hypervisor.end());
+    all.insert(all.end(), storage.begin(), storage.end());
+    return all;
+}
+
 std::map<std::string, Asked> deriveAll(const char* suffix) {
     std::map<std::string, Asked> all;
-    for (const char* slot : abi::hypervisorSlots().subspan(1)) {
+    for (const char* slot : allSlots()) {
         if (auto check = findCheck(slot, suffix))
             all[slot] = withFlagsOnTop(check, derive(check));
     }
@@ -139,10 +158,11 @@ std::map<std::string, Asked> deriveAll(const char* suffix) {
 }
 
 Asked checkedIn(std::span<const abi::AccessRule> rules) {
+    constexpr const char* objects[] = {"connect\t", "domain\t", "pool\t", "vol\t"};
     Asked texts;
     for (const auto& one : rules)
         texts.insert(
-            rule(vz::cat(one.connect ? "connect\t" : "domain\t", one.permission), one.unless, one.flag));
+            rule(vz::cat(objects[static_cast<int>(one.object)], one.permission), one.unless, one.flag));
     return texts;
 }
 
@@ -152,7 +172,7 @@ TEST_CASE("print what the installed libvirt asks for, as rows of access.tsv", "[
     virInitialize();
     auto rules = deriveAll("EnsureACL");
     auto filters = deriveAll("CheckACL");
-    for (const char* slot : abi::hypervisorSlots().subspan(1)) {
+    for (const char* slot : allSlots()) {
         if (!rules.contains(slot))
             std::printf("%s\tnone\t-\t-\n", slot);
         for (const auto& one : rules[slot])
@@ -166,8 +186,8 @@ TEST_CASE("the checked-in permissions are those the installed libvirt asks for")
     virInitialize();
     auto rules = deriveAll("EnsureACL");
     auto filters = deriveAll("CheckACL");
-    CHECK(rules.size() > 230);
-    for (const char* slot : abi::hypervisorSlots().subspan(1)) {
+    CHECK(rules.size() > 270);
+    for (const char* slot : allSlots()) {
         INFO(slot);
         // The checks of node devices are the node device driver's to make.
         std::erase_if(rules[slot], [](const auto& text) { return text.starts_with("nodedev"); });
@@ -177,9 +197,10 @@ TEST_CASE("the checked-in permissions are those the installed libvirt asks for")
 }
 
 TEST_CASE("a conditional rule applies with the flag, a turned one without it") {
-    constexpr abi::AccessRule always{false, "write", 0, false};
-    constexpr abi::AccessRule with{false, "save", VIR_DOMAIN_AFFECT_CONFIG, false};
-    constexpr abi::AccessRule without{false, "save", VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE, true};
+    constexpr abi::AccessRule always{abi::AccessObject::Domain, "write", 0, false};
+    constexpr abi::AccessRule with{abi::AccessObject::Domain, "save", VIR_DOMAIN_AFFECT_CONFIG, false};
+    constexpr abi::AccessRule without{abi::AccessObject::Domain, "save",
+                                      VIR_DOMAIN_AFFECT_CONFIG | VIR_DOMAIN_AFFECT_LIVE, true};
     CHECK(always.applies(0));
     CHECK(always.applies(7));
     CHECK_FALSE(with.applies(VIR_DOMAIN_AFFECT_LIVE));
@@ -221,11 +242,23 @@ TEST_CASE("denied, failed and granted access, with either spelling of a permissi
 
 TEST_CASE("every permission of the table is one that libvirt knows") {
     virInitialize();
-    for (const char* slot : abi::hypervisorSlots().subspan(1))
+    auto check = [](const abi::AccessRule& rule) {
+        switch (rule.object) {
+        case abi::AccessObject::Connect:
+            return abi::checkConnectAccess(nullptr, rule.permission);
+        case abi::AccessObject::Domain:
+            return abi::checkDomainAccess(nullptr, nullptr, rule.permission);
+        case abi::AccessObject::Pool:
+            return abi::checkPoolAccess({}, rule.permission);
+        case abi::AccessObject::Volume:
+            break;
+        }
+        return abi::checkVolumeAccess({}, rule.permission);
+    };
+    for (const char* slot : allSlots())
         for (const auto& one : abi::accessRules(slot)) {
             INFO(slot << " " << one.permission);
-            CHECK((one.connect ? abi::checkConnectAccess(nullptr, one.permission)
-                               : abi::checkDomainAccess(nullptr, nullptr, one.permission)));
+            CHECK(check(one));
         }
 }
 

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "base/xml_schema.hpp"
+
+#include <libxml/relaxng.h>
+
+#include <cstring>
+#include <mutex>
+
+namespace vz::xml {
+
+namespace {
+
+struct FreeSchema {
+    void operator()(xmlRelaxNG* schema) const { xmlRelaxNGFree(schema); }
+};
+struct FreeSchemaParser {
+    void operator()(xmlRelaxNGParserCtxt* context) const { xmlRelaxNGFreeParserCtxt(context); }
+};
+struct FreeValidator {
+    void operator()(xmlRelaxNGValidCtxt* context) const { xmlRelaxNGFreeValidCtxt(context); }
+};
+
+std::string_view view(const xmlChar* text) {
+    return text ? reinterpret_cast<const char*>(text) : "";
+}
+
+/** The opening tag of an element, for messages. */
+std::string tag(xmlNode* element) {
+    std::string out = cat("<", name(element));
+    for (auto* at = element->properties; at; at = at->next) {
+        auto value = attribute(element, reinterpret_cast<const char*>(at->name));
+        out += cat(" ", view(at->name), "='", value, "'");
+    }
+    return out + ">";
+}
+
+/** Keeps the first complaint; those after it only repeat it for the elements around. */
+void noteFirst(void* context, xmlError* error) {
+    auto* first = static_cast<std::string*>(context);
+    if (first->empty() && error->message)
+        *first = trim(error->message);
+}
+
+/** The first element below @p parent that libxml2's message names: it does not tell the value at fault. */
+xmlNode* named(xmlNode* parent, std::string_view message) {
+    for (auto* element : children(parent)) {
+        if (message.find(cat(" ", name(element), " ")) != message.npos)
+            return element;
+        if (auto* inner = named(element, message))
+            return inner;
+    }
+    return nullptr;
+}
+
+void ignoreMessage(void*, const char*, ...) {}
+
+} // namespace
+
+Result<std::optional<std::string>> problemBySchema(xmlDoc* doc, const char* schemaText) {
+    // libxml2 2.9 fills tables of its RELAX NG types at the first use, unguarded.
+    static std::mutex mutex;
+    std::lock_guard lock(mutex);
+    std::unique_ptr<xmlRelaxNGParserCtxt, FreeSchemaParser> parser(
+        xmlRelaxNGNewMemParserCtxt(schemaText, static_cast<int>(std::strlen(schemaText))));
+    std::unique_ptr<xmlRelaxNG, FreeSchema> schema(parser ? xmlRelaxNGParse(parser.get()) : nullptr);
+    std::unique_ptr<xmlRelaxNGValidCtxt, FreeValidator> validator(
+        schema ? xmlRelaxNGNewValidCtxt(schema.get()) : nullptr);
+    if (!validator)
+        return fail(ErrorCode::InternalError, "a built-in schema cannot be used");
+    std::string first;
+    xmlRelaxNGSetValidErrors(validator.get(), ignoreMessage, ignoreMessage, nullptr);
+    xmlRelaxNGSetValidStructuredErrors(validator.get(), noteFirst, &first);
+    if (xmlRelaxNGValidateDoc(validator.get(), doc) == 0)
+        return std::optional<std::string>();
+    auto* culprit = named(xmlDocGetRootElement(doc), cat(" ", first, " "));
+    return std::optional(
+        cat(first.empty() ? "no details" : first, culprit ? cat(" (", tag(culprit), ")") : std::string()));
+}
+
+} // namespace vz::xml
