@@ -68,18 +68,34 @@ struct DeviceRule {
     std::string access = "rwm";
 };
 
-/** Limits that the start of a container sets. Absent = left at the kernel's default. */
+/** What a container may do with one disk of the host, per second; 0 = no limit. */
+struct BlockLimit {
+    uint32_t major = 0, minor = 0;
+    unsigned weight = 0; ///< 0: the container's own
+    uint64_t readBytes = 0, writeBytes = 0, readOps = 0, writeOps = 0;
+
+    bool operator==(const BlockLimit&) const = default;
+};
+
+/** From here on libvirt means "no limit" by an amount of memory (9007199254740991 KiB). */
+inline constexpr uint64_t unlimitedBytes = 9007199254740991ull * 1024;
+
+/** Limits of a container. Absent: left as it is, which for a new container is the kernel's default. */
 struct CgroupLimits {
     std::optional<uint64_t> memoryBytes; ///< hard limit
     std::optional<uint64_t> memorySoftBytes;
     std::optional<uint64_t> memorySwapBytes; ///< RAM + swap together
+    std::optional<uint64_t> memoryLowBytes;  ///< kept from being reclaimed; v1: at best effort
+    std::optional<uint64_t> cpuUnits;        ///< share of CPU time, 1000 is usual; cpuShares goes before it
     std::optional<uint64_t> cpuShares; ///< v1 unit 2...262144 (raw weight on v2, as libvirt's schedinfo)
     std::optional<int64_t> cpuQuotaUs;
     std::optional<uint64_t> cpuPeriodUs;
-    std::optional<std::string> cpusetCpus;
-    std::optional<std::string> cpusetMems;
+    std::optional<std::string> cpusetCpus; ///< empty: all
+    std::optional<std::string> cpusetMems; ///< empty: all
     std::optional<uint64_t> pids;
-    std::vector<DeviceRule> devices; ///< complete allow-list (everything else is denied)
+    std::optional<unsigned> blockWeight; ///< share of disk time, 100 is usual
+    std::vector<BlockLimit> blockDevices;
+    std::vector<DeviceRule> devices; ///< complete allow-list (everything else is denied); empty: as it is
 };
 
 class Cgroup {
@@ -109,6 +125,11 @@ public:
     /** Hands the payload groups to the container's root (folder, cgroup.procs, tasks, threads,
      * subtree_control). */
     virtual Result<void> delegate(uint32_t uid, uint32_t gid) = 0;
+    /**
+     * Sets what is there in @p limits, for new containers and running ones. A memory limit below what is in
+     * use is reached by reclaiming; OperationFailed, and the limit as it was, if that is not possible. After
+     * an error some of the limits may be set.
+     */
     virtual Result<void> apply(const CgroupLimits& limits) = 0;
     virtual Result<void> allowDevice(const DeviceRule& rule) = 0;
     virtual Result<void> denyDevice(const DeviceRule& rule) = 0;

@@ -30,6 +30,9 @@ const Place* placeOf(const std::vector<Place>& places, std::string_view controll
 // cgroup_limits.cpp
 Result<void> applyLimits(const std::vector<Place>& places, const CgroupLimits& limits);
 
+// cgroup_block.cpp
+Result<void> applyBlock(const std::vector<Place>& places, const CgroupLimits& limits);
+
 // cgroup_devices.cpp
 Result<void> setDevices(const Place& place, const std::vector<DeviceRule>& rules);
 Result<void> allowDevice(const Place& place, const DeviceRule& rule);

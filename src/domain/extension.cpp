@@ -34,25 +34,30 @@ std::string tag(xmlNode* element) {
     return out + ">";
 }
 
-/** Keeps the first complaint; those after it only repeat it for the elements around. */
-void noteFirst(void* context, xmlError* error) {
-    auto* first = static_cast<std::string*>(context);
-    if (first->empty() && error->message)
-        *first = trim(error->message);
-}
-
-/** The first element below @p parent that libxml2's message names: it does not tell the value at fault. */
-xmlNode* named(xmlNode* parent, std::string_view message) {
-    for (auto* element : xml::children(parent)) {
-        if (message.find(cat(" ", xml::name(element), " ")) != message.npos)
-            return element;
-        if (auto* inner = named(element, message))
-            return inner;
-    }
-    return nullptr;
-}
-
 void ignoreMessage(void*, const char*, ...) {}
+
+bool isValid(xmlRelaxNGValidCtxt* validator, const xml::Doc& doc) {
+    return xmlRelaxNGValidateDoc(validator, doc.get()) == 0;
+}
+
+/**
+ * What is wrong in a document: the innermost element without which it would be valid. libxml2's own messages
+ * rarely tell, as most elements may come in any order. @p doc loses what was tried.
+ */
+std::string culprit(xmlRelaxNGValidCtxt* validator, const xml::Doc& doc, xmlNode* parent) {
+    for (auto* element : xml::children(parent)) {
+        auto description = cat(tag(element), " in <", xml::name(parent), ">");
+        if (auto inner = culprit(validator, doc, element); !inner.empty())
+            return inner;
+        auto* place = element->next;
+        xmlUnlinkNode(element);
+        bool guilty = isValid(validator, doc);
+        place ? xmlAddPrevSibling(place, element) : xmlAddChild(parent, element);
+        if (guilty)
+            return cat(description, " is not known there, is there twice, or has no such value");
+    }
+    return {};
+}
 
 struct Switch {
     std::string_view name;
@@ -65,6 +70,21 @@ constexpr Switch switches[] = {
     {"seccomp", &Extension::seccomp},
     {"user-namespace", &Extension::userNamespace},
 };
+
+void readFeature(Extension& extension, xmlNode* feature) {
+    for (const auto& known : switches) {
+        if (xml::name(feature) == known.name)
+            extension.*known.member = xml::attribute(feature, "state") == "on";
+    }
+}
+
+void readCpu(Extension& extension, xmlNode* setting) {
+    auto value = parseNumber<uint64_t>(trim(xml::text(setting)));
+    if (xml::name(setting) == "units")
+        extension.cpuUnits = value;
+    else if (xml::name(setting) == "limit")
+        extension.cpuLimitPercent = value;
+}
 
 void print(std::string& out, xmlNode* element, size_t depth) {
     std::string indent(2 * depth, ' ');
@@ -110,30 +130,26 @@ Result<void> checkExtension(xmlNode* element) {
         schema ? xmlRelaxNGNewValidCtxt(schema.get()) : nullptr);
     if (!validator)
         return fail(ErrorCode::InternalError, "the built-in schema of <vz:container> cannot be used");
+    xmlRelaxNGSetValidErrors(validator.get(), ignoreMessage, ignoreMessage, nullptr);
 
     xml::Doc doc(xmlNewDoc(reinterpret_cast<const xmlChar*>("1.0")));
     xmlDocSetRootElement(doc.get(), xmlDocCopyNode(element, doc.get(), 1));
-    std::string first;
-    xmlRelaxNGSetValidErrors(validator.get(), ignoreMessage, ignoreMessage, nullptr);
-    xmlRelaxNGSetValidStructuredErrors(validator.get(), noteFirst, &first);
-    if (xmlRelaxNGValidateDoc(validator.get(), doc.get()) == 0)
+    if (isValid(validator.get(), doc))
         return {};
-    auto* culprit = named(element, cat(" ", first, " "));
+    auto wrong = culprit(validator.get(), doc, xml::root(doc));
     return fail(ErrorCode::XmlInvalidSchema,
                 "the extension element <vz:container> is not as vz-container.rng asks: ",
-                first.empty() ? "no details" : first, culprit ? cat(" (", tag(culprit), ")") : std::string());
+                wrong.empty() ? "more than one thing in it is wrong" : wrong);
 }
 
 Extension readExtension(xmlNode* element) {
     Extension extension;
     for (auto* group : xml::children(element)) {
-        if (xml::name(group) != "features")
-            continue;
-        for (auto* feature : xml::children(group)) {
-            for (const auto& known : switches) {
-                if (xml::name(feature) == known.name)
-                    extension.*known.member = xml::attribute(feature, "state") == "on";
-            }
+        for (auto* setting : xml::children(group)) {
+            if (xml::name(group) == "features")
+                readFeature(extension, setting);
+            else if (xml::name(group) == "cpu")
+                readCpu(extension, setting);
         }
     }
     return extension;

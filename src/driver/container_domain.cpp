@@ -73,6 +73,11 @@ Result<std::shared_ptr<ct::Cgroup>> ContainerDomain::cgroup() const {
     return live_->cgroup;
 }
 
+std::string ContainerDomain::cpus() const {
+    std::lock_guard lock(lock_);
+    return live_ ? live_->facts.cpus : std::string();
+}
+
 virConnectPtr ContainerDomain::autodestroyOwner() const {
     std::lock_guard lock(lock_);
     return live_ ? live_->autodestroyOwner : nullptr;
@@ -98,6 +103,7 @@ domain::RuntimeState ContainerDomain::runtimeState() const {
     state.boots = live_->container->boots();
     state.uidMap = live_->facts.uidMap;
     state.gidMap = live_->facts.gidMap;
+    state.cpus = live_->facts.cpus;
     state.hostInterfaces = live_->facts.interfaceNames;
     state.autodestroy = live_->autodestroyOwner != nullptr;
     return state;

@@ -198,8 +198,9 @@ Result<void> setLifecycleAction(const DomainCall& call, unsigned int type, unsig
     VZ_TRY(auto job, call.modify());
     VZ_TRY(auto affected, affects(call.domain, flags));
     const auto& parser = call.driver.parser();
-    VZ_TRY(auto config, call.domain.config().withEndAction(parser, elements[type], actions[action]));
-    VZ_TRY(auto live, call.domain.current().withEndAction(parser, elements[type], actions[action]));
+    const domain::Edits edits{{elements[type], actions[action]}};
+    VZ_TRY(auto config, call.domain.config().edited(parser, edits));
+    VZ_TRY(auto live, call.domain.current().edited(parser, edits));
     if (affected.live) {
         VZ_CHECK(call.domain.setEndActions(live.definition()));
         VZ_CHECK(call.domain.setLive(std::move(live)));

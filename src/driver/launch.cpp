@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "ct/id_ranges.hpp"
 #include "ct/policy.hpp"
+#include "driver/limits.hpp"
 
 #include <cerrno>
 #include <cstdlib>
@@ -255,24 +256,9 @@ Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& defi
     return spec;
 }
 
-Result<ct::CgroupLimits> startLimits(const domain::Definition& definition) {
-    ct::CgroupLimits limits;
-    limits.memoryBytes = definition.hardLimitKiB.value_or(definition.memoryKiB) * 1024;
-    if (definition.softLimitKiB)
-        limits.memorySoftBytes = *definition.softLimitKiB * 1024;
-    if (definition.swapHardLimitKiB)
-        limits.memorySwapBytes = *definition.swapHardLimitKiB * 1024;
-    limits.cpuShares = definition.cpuShares;
-    limits.cpuPeriodUs = definition.cpuPeriod;
-    limits.cpuQuotaUs = definition.cpuQuota;
-    // <vcpu> is how much of the host's CPUs a container may use at once; an explicit quota is more exact.
-    auto hostCpus = ::sysconf(_SC_NPROCESSORS_ONLN);
-    if (!limits.cpuQuotaUs && definition.vcpus < static_cast<unsigned long>(hostCpus)) {
-        limits.cpuPeriodUs = 100000;
-        limits.cpuQuotaUs = int64_t(100000) * definition.vcpus;
-    }
-    if (!definition.vcpuCpuset.empty())
-        limits.cpusetCpus = definition.vcpuCpuset;
+Result<ct::CgroupLimits> startLimits(Driver& driver, const domain::Definition& definition,
+                                     const std::string& cpus) {
+    VZ_TRY(auto limits, limitsOf(driver, definition, cpus));
     limits.devices = ct::defaultDeviceRules();
     for (const auto& device : definition.hostDevices) {
         VZ_TRY(auto grant, deviceOf(device));

@@ -12,8 +12,9 @@ namespace vz::driver {
 Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& definition,
                                   const std::string& runDir);
 
-/** Limits and device rules that its cgroups start with. */
-Result<ct::CgroupLimits> startLimits(const domain::Definition& definition);
+/** Limits and device rules that its cgroups start with; @p cpus as chosen for it. */
+Result<ct::CgroupLimits> startLimits(Driver& driver, const domain::Definition& definition,
+                                     const std::string& cpus);
 
 /** One <filesystem> as a mount; decides whether owners are mapped (@p uids empty: never). */
 Result<ct::Mount> mountOf(const domain::Filesystem& filesystem, const std::vector<ct::IdRange>& uids);

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// New limits for a running container.
+#include "base/log.hpp"
+#include "base/rollback.hpp"
+#include "driver/container_domain.hpp"
+#include "driver/driver.hpp"
+#include "driver/limits.hpp"
+
+namespace vz::driver {
+
+Result<void> ContainerDomain::tune(domain::Config config) {
+    VZ_TRY(auto group, cgroup());
+    auto before = current();
+    auto cpusBefore = cpus();
+    VZ_TRY(auto cpusNow, chooseCpus(driver_, config.definition(), cpusBefore));
+    VZ_TRY(auto from, limitsOf(driver_, before.definition(), cpusBefore));
+    VZ_TRY(auto to, limitsOf(driver_, config.definition(), cpusNow));
+    auto useCpus = [this](const std::string& list) {
+        std::lock_guard lock(lock_);
+        if (live_)
+            live_->facts.cpus = list;
+    };
+    Rollback undo;
+    undo.add([&] {
+        useCpus(cpusBefore);
+        if (auto undone = group->apply(changes(to, from)); !undone)
+            log::warning("limits of ", uuid_, " are not what they were: ", undone.error().message());
+    });
+    VZ_CHECK(group->apply(changes(from, to)));
+    useCpus(cpusNow);
+    // A daemon that dies before this is written finds the limits of before, and sets them again.
+    VZ_CHECK(setLive(std::move(config)));
+    undo.dismiss();
+    return {};
+}
+
+} // namespace vz::driver
