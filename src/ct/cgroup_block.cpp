@@ -3,7 +3,7 @@
 #include "base/file.hpp"
 #include "ct/cgroup_internal.hpp"
 
-#include <algorithm>
+#include <cerrno>
 
 namespace vz::ct::cgroups {
 
@@ -47,8 +47,10 @@ Result<void> applyDeviceWeight(const Place& place, const BlockLimit& limit) {
     auto device = cat(limit.major, ":", limit.minor);
     auto path = weightFile(place, "_device");
     if (limit.weight == 0) {
-        // None was set where there is no such file; 'default' takes it back.
-        return path ? file::writeValue(*path, cat(device, place.v2 ? " default" : " 0")) : Result<void>();
+        // There is none to take back where there is no such file, or the disk has another scheduler.
+        auto reset =
+            path ? file::writeValue(*path, cat(device, place.v2 ? " default" : " 0")) : Result<void>();
+        return !reset && reset.error().systemError() == EOPNOTSUPP ? Result<void>() : std::move(reset);
     }
     if (!path)
         return std::move(path).takeError();
