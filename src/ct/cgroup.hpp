@@ -60,6 +60,19 @@ struct BlockUse {
     uint64_t readBytes = 0, writeBytes = 0, readOps = 0, writeOps = 0;
 };
 
+/** What the cgroups know of beancounters: bytes and items, and the files that limit or count. A name that is
+ * empty: this host has no such thing. */
+struct CounterFacts {
+    bool hasPids = false;
+    uint64_t pids = 0, pidsPeak = 0, pidsFailures = 0;
+    uint64_t memory = 0, memoryPeak = 0, memoryFailures = 0;
+    uint64_t swap = 0, swapPeak = 0, swapFailures = 0;
+    uint64_t kernel = 0, kernelPeak = 0;
+    uint64_t reclaimableSlab = 0;
+    uint64_t shared = 0;
+    std::string memoryFile, swapFile, kernelFile, slabFile, guaranteeFile;
+};
+
 /** A device rule of the allow-list. major/minor -1 = any. */
 struct DeviceRule {
     char type = 'c'; ///< 'c', 'b' or 'a'
@@ -142,6 +155,7 @@ public:
     virtual Result<CpuTime> cpuTime() const = 0;
     virtual Result<MemoryUse> memory() const = 0;
     virtual Result<BlockUse> block() const = 0;
+    virtual CounterFacts counterFacts() const = 0;
 
     /** Removes all groups, sub-groups included, in every hierarchy; waits for zombies to go. */
     virtual Result<void> remove() = 0;

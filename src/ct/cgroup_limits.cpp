@@ -9,6 +9,9 @@ namespace vz::ct::cgroups {
 
 namespace {
 
+/** The kernel's pids are 32-bit numbers (PID_MAX_LIMIT is 4194304). */
+constexpr uint64_t pidsUnlimited = 1 << 22;
+
 Error missing(std::string_view controller, std::string_view setting) {
     return fail(ErrorCode::ConfigUnsupported, "this host has no '", controller, "' cgroup controller, which ",
                 setting, " needs");
@@ -217,7 +220,7 @@ Result<void> applyLimits(const std::vector<Place>& places, const CgroupLimits& l
     VZ_CHECK(applyBlock(places, limits));
     if (limits.pids) {
         VZ_TRY(const auto* place, need(places, "pids", "a limit of processes"));
-        VZ_CHECK(write(*place, "pids.max", cat(*limits.pids)));
+        VZ_CHECK(write(*place, "pids.max", *limits.pids < pidsUnlimited ? cat(*limits.pids) : "max"));
     }
     return {};
 }

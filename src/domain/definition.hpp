@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "ct/beancounters.hpp"
 #include "ct/launch_spec.hpp"
 #include "ct/network.hpp"
 
@@ -77,6 +78,7 @@ struct BlockDeviceTune {
 
 /** The driver's own settings, from <vz:container>. Further groups (ubc, io, ...) belong to later features. */
 struct Extension {
+    ct::Beancounters beancounters;           ///< <vz:ubc>
     std::optional<uint64_t> cpuUnits;        ///< <vz:cpu><vz:units>: share of CPU time, 8...500000
     std::optional<uint64_t> cpuLimitPercent; ///< <vz:cpu><vz:limit>: of one CPU
     std::optional<bool> nesting; ///< <vz:features><vz:nesting state='on'/>: user namespaces inside

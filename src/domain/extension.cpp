@@ -86,6 +86,26 @@ void readCpu(Extension& extension, xmlNode* setting) {
         extension.cpuLimitPercent = value;
 }
 
+uint64_t amount(xmlNode* element, const char* name) {
+    return parseNumber<uint64_t>(trim(xml::attribute(element, name))).value_or(ct::Beancounter::unlimited);
+}
+
+void readBeancounter(Extension& extension, xmlNode* element) {
+    ct::Beancounter value;
+    bool barrier = xml::hasAttribute(element, "barrier"), limit = xml::hasAttribute(element, "limit");
+    const auto* info = ct::counterNamed(xml::name(element));
+    bool guarantee = info && info->noLimit;
+    if (barrier)
+        value.barrier = amount(element, "barrier");
+    if (limit)
+        value.limit = amount(element, "limit");
+    else if (barrier && !guarantee)
+        value.limit = value.barrier;
+    if (limit && !barrier)
+        value.barrier = value.limit;
+    extension.beancounters[std::string(xml::name(element))] = value;
+}
+
 void print(std::string& out, xmlNode* element, size_t depth) {
     std::string indent(2 * depth, ' ');
     out += cat(indent, "<vz:", xml::name(element));
@@ -150,6 +170,8 @@ Extension readExtension(xmlNode* element) {
                 readFeature(extension, setting);
             else if (xml::name(group) == "cpu")
                 readCpu(extension, setting);
+            else if (xml::name(group) == "ubc")
+                readBeancounter(extension, setting);
         }
     }
     return extension;

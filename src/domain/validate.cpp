@@ -203,6 +203,7 @@ Result<void> checkValues(xmlNode* domain, const Definition& definition) {
     VZ_CHECK(checkFeatures(domain));
     VZ_CHECK(checkEndActions(domain));
     VZ_CHECK(checkResources(domain, definition));
+    VZ_CHECK(ct::checkBeancounters(definition.extension.beancounters));
     VZ_CHECK(checkLabel(definition));
     return checkDevices(xml::child(domain, "devices"), definition);
 }

@@ -6,11 +6,40 @@
 #include "driver/driver.hpp"
 #include "driver/limits.hpp"
 
+#include <tuple>
+
 namespace vz::driver {
+
+namespace {
+
+/** What is decided when a container starts cannot be changed while it runs. */
+Result<void> checkLiveChange(const domain::Extension& from, const domain::Extension& to) {
+    auto features = [](const domain::Extension& it) {
+        return std::tie(it.nesting, it.fuse, it.noNewPrivileges, it.seccomp, it.userNamespace);
+    };
+    if (features(from) != features(to))
+        return fail(ErrorCode::OperationUnsupported,
+                    "<vz:features> take effect when a container starts: change "
+                    "the persistent config (--config) and restart it");
+    for (const auto& info : ct::counters()) {
+        auto value = [&](const ct::Beancounters& set) {
+            auto found = set.find(info.name);
+            return found == set.end() ? ct::Beancounter() : found->second;
+        };
+        if (info.change == ct::CounterChange::Restart && value(from.beancounters) != value(to.beancounters))
+            return fail(ErrorCode::OperationUnsupported, "<", info.name,
+                        "> takes effect when a container starts: "
+                        "change the persistent config (--config) and restart it");
+    }
+    return {};
+}
+
+} // namespace
 
 Result<void> ContainerDomain::tune(domain::Config config) {
     VZ_TRY(auto group, cgroup());
     auto before = current();
+    VZ_CHECK(checkLiveChange(before.definition().extension, config.definition().extension));
     auto cpusBefore = cpus();
     VZ_TRY(auto cpusNow, chooseCpus(driver_, config.definition(), cpusBefore));
     VZ_TRY(auto from, limitsOf(driver_, before.definition(), cpusBefore));

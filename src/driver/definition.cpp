@@ -168,10 +168,10 @@ Result<void> setMetadata(const DomainCall& call, int type, const char* value, co
     // Both are made before either is put in place.
     VZ_TRY(auto config, call.domain.config().withMetadata(parser, kind, value, key, uri));
     VZ_TRY(auto live, call.domain.current().withMetadata(parser, kind, value, key, uri));
+    if (affected.live)
+        VZ_CHECK(call.domain.tune(std::move(live)));
     if (affected.config)
         VZ_CHECK(call.domain.setConfig(std::move(config)));
-    if (affected.live)
-        VZ_CHECK(call.domain.setLive(std::move(live)));
     call.driver.events().metadataChange(call.domain.subject(), type,
                                         type == VIR_DOMAIN_METADATA_ELEMENT ? uri : nullptr);
     return {};

@@ -157,6 +157,13 @@ Result<void> setSecurity(const domain::Definition& definition, ct::LaunchSpec& s
     return {};
 }
 
+void setCounters(const domain::Definition& definition, ct::LaunchSpec& spec) {
+    auto limits = ct::launchLimits(definition.extension.beancounters);
+    spec.limits = std::move(limits.rlimits);
+    spec.maxPtys = limits.maxPtys;
+    spec.sharedMemPages = limits.sharedMemPages;
+}
+
 void setConsoles(const domain::Definition& definition, ct::LaunchSpec& spec) {
     for (const auto& console : definition.consoles)
         spec.consoles.push_back({.logFile = console.logFile, .logAppend = console.logAppend});
@@ -252,6 +259,7 @@ Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& defi
     VZ_CHECK(setFilesystems(definition, spec));
     VZ_CHECK(setDevices(definition, spec));
     VZ_CHECK(setSecurity(definition, spec));
+    setCounters(definition, spec);
     setConsoles(definition, spec);
     return spec;
 }

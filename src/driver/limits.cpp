@@ -169,6 +169,7 @@ Result<ct::CgroupLimits> limitsOf(Driver& driver, const domain::Definition& defi
         VZ_TRY(auto limit, blockLimit(tune));
         limits.blockDevices.push_back(limit);
     }
+    ct::tighten(limits, definition.extension.beancounters);
     return limits;
 }
 
@@ -193,6 +194,7 @@ ct::CgroupLimits changes(const ct::CgroupLimits& from, const ct::CgroupLimits& t
     }
     out.cpusetCpus = change(from.cpusetCpus, to.cpusetCpus, std::string());
     out.cpusetMems = change(from.cpusetMems, to.cpusetMems, std::string());
+    out.pids = change(from.pids, to.pids, ct::Beancounter::unlimited);
     out.blockWeight = change(from.blockWeight, to.blockWeight, 100u);
     for (auto gone : from.blockDevices) {
         bool stays = std::ranges::any_of(to.blockDevices, [&](const auto& limit) {

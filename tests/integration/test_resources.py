@@ -233,3 +233,131 @@ def test_flags_are_those_of_libvirt(daemon, make_guest, conn):
     with pytest.raises(libvirt.libvirtError) as error:
         domain.setMemoryFlags(65536, 1 << 20)
     assert "flags 1048576" in str(error.value)
+
+
+COUNTERS = ("kmemsize lockedpages privvmpages shmpages numproc physpages vmguarpages oomguarpages numtcpsock numflock "
+            "numpty numsiginfo tcpsndbuf tcprcvbuf othersockbuf dgramrcvbuf numothersock dcachesize numfile numiptent "
+            "swappages").split()
+UNLIMITED = 2**63 - 1
+
+
+def ubc(**limits):
+    """Our extension element with these beancounters, each with one value for barrier and limit."""
+    inner = "".join(f"<vz:{name} barrier='{value}' limit='{value}'/>" for name, value in limits.items())
+    return f"<vz:container xmlns:vz='urn:libvirt-vz:domain:1.0'><vz:ubc>{inner}</vz:ubc></vz:container>"
+
+
+def counters(daemon, name="ct"):
+    """domstats --vm, as {counter: {field: value}}."""
+    found = {}
+    for line in daemon.virsh("domstats", "--vm", name).stdout.splitlines():
+        match = re.match(r" *vm\.ubc\.(\w+)\.(\w+)=(.*)", line)
+        if match:
+            counter, field, value = match.groups()
+            found.setdefault(counter, {})[field] = int(value) if value.isdigit() else value
+    return found
+
+
+def set_counters(daemon, inner, *flags, check=True):
+    return daemon.virsh("metadata", "ct", "urn:libvirt-vz:domain:1.0", "--key", "vz", "--set",
+                        f"<container><ubc>{inner}</ubc></container>", *flags, check=check)
+
+
+@pytest.mark.host
+def test_all_beancounters_are_told_with_their_state(daemon, running):
+    told = counters(daemon)
+    assert sorted(told) == sorted(COUNTERS)
+    for name, values in told.items():
+        assert values["barrier"] == values["limit"] == UNLIMITED, name
+        assert values["maxheld"] >= values["held"], name
+        assert values["state"] in ("enforced", "bounded", "guarantee", "accounted", "unavailable"), name
+        assert bool(values["mechanism"]) == (values["state"] != "unavailable"), name
+        if values["state"] == "unavailable":
+            assert values["held"] == 0, name
+    assert told["numproc"]["state"] == "enforced" and told["numproc"]["held"] >= 1
+    assert told["physpages"]["held"] > 0
+    assert "vm.ubc" not in daemon.virsh("domstats", "ct").stdout
+
+
+def run_as_init(make_guest, script, **limits):
+    """A container with these beancounters whose init is a script; what it wrote to /result, and the container."""
+    guest = make_guest(top=ubc(**limits), init="/bin/sh",
+                       args=("-c", f"{{ {script}; }} >/result 2>&1; echo >/done; while :; do read x </dev/console; done"))
+    guest.define().start().wait_file("/done")
+    return guest.read("/result"), guest
+
+
+@pytest.mark.host
+def test_numproc_refuses_a_fork_and_is_changed_live(daemon, make_guest):
+    spawn = "i=0; while [ $i -lt 20 ]; do sleep 1000 & i=$((i+1)); done"
+    # A shell that cannot fork gives up.
+    text, guest = run_as_init(make_guest, f"( {spawn} )", numproc=12)
+    assert "fork" in text
+    told = counters(daemon)["numproc"]
+    assert told["limit"] == 12 and told["failcnt"] > 0 and told["maxheld"] == 12
+    set_counters(daemon, "<numproc barrier='100' limit='100'/>", "--live", "--config")
+    limit = group_file(guest, "pids", "pids.max")
+    assert limit == "100" and counters(daemon)["numproc"]["limit"] == 100
+    assert "<vz:numproc barrier='100' limit='100'/>" in config(guest)
+
+
+@pytest.mark.host
+def test_numpty_and_numfile_and_lockedpages(daemon, make_guest):
+    text, guest = run_as_init(make_guest, "ulimit -n; ulimit -l; exec 5<>/dev/ptmx 6<>/dev/ptmx; "
+                              "(exec 7<>/dev/ptmx) || true", numpty=3, numfile=64, lockedpages=16)
+    # The console has one pty of the three.
+    assert text.splitlines()[:2] == ["64", "64"] and "No space left" in text
+    told = counters(daemon)
+    assert (told["numpty"]["held"], told["numpty"]["limit"]) == (3, 3)
+    refusal = set_counters(daemon, "<numpty barrier='9' limit='9'/>", "--live", check=False)
+    assert refusal.returncode and "numpty" in refusal.stderr and "restart" in refusal.stderr
+    set_counters(daemon, "<numpty barrier='9' limit='9'/>", "--config")
+    assert "<vz:numpty barrier='9' limit='9'/>" in config(guest) and "<vz:numfile" in config(guest)
+
+
+@pytest.mark.host
+def test_numsiginfo_limits_pending_signals(daemon, make_guest):
+    text, _ = run_as_init(make_guest, "cat /proc/self/limits", numsiginfo=20)
+    assert re.search(r"^Max pending signals +20 +20 ", text, re.M)
+    told = counters(daemon)["numsiginfo"]
+    assert told["limit"] == 20 and told["state"] == "enforced"
+
+
+@pytest.mark.host
+def test_shared_memory_is_limited_and_cannot_be_raised_inside(daemon, make_guest):
+    text, _ = run_as_init(make_guest, "cat /proc/sys/kernel/shmall; echo 999 >/proc/sys/kernel/shmall; "
+                          "cat /proc/sys/kernel/shmall", shmpages=64)
+    lines = text.splitlines()
+    assert lines[0] == lines[-1] == "64" and len(lines) == 3, text
+    assert counters(daemon)["shmpages"]["limit"] == 64
+
+
+@pytest.mark.host
+def test_vswap_limits_memory_and_swap(daemon, make_guest):
+    pages = (96 << 20) // os.sysconf("SC_PAGESIZE")
+    guest = make_guest(top=f"<vz:container xmlns:vz='urn:libvirt-vz:domain:1.0'><vz:ubc>"
+                       f"<vz:physpages barrier='0' limit='{pages}'/></vz:ubc></vz:container>").define().start().ready()
+    assert memory_limit(guest) == 96 << 20
+    set_counters(daemon, f"<physpages barrier='0' limit='{pages // 2}'/>", "--live")
+    assert memory_limit(guest) == 48 << 20
+    told = counters(daemon)["physpages"]
+    assert told["limit"] == pages // 2 and 0 < told["held"] <= pages // 2
+    assert f"limit='{pages}'" in config(guest)
+
+
+@pytest.mark.parametrize("inner, words", [
+    ("<numfoo limit='3'/>", "numfoo"),
+    ("<numproc barrier='5' limit='4'/>", "numproc"),
+    ("<numproc barrier='3' limit='4'/>", "same"),
+    ("<kmemsize barrier='9' limit='4'/>", "above its limit"),
+    ("<numproc barrier='-1' limit='-1'/>", "numproc"),
+    ("<numproc limit='many'/>", "numproc"),
+    ("<numproc limit='99999999999999999999'/>", "numproc"),
+    ("<vmguarpages barrier='5' limit='9'/>", "vmguarpages"),
+    ("<numproc limit='0'/>", "numproc"),
+])
+def test_bad_beancounters_are_refused_and_change_nothing(daemon, running, inner, words):
+    before = running.live_xml(), config(running)
+    refusal = set_counters(daemon, inner, "--live", "--config", check=False)
+    assert refusal.returncode and words in refusal.stderr
+    assert (running.live_xml(), config(running)) == before

@@ -163,9 +163,22 @@ TEST_CASE("the extension is set and read through the metadata API") {
     CHECK(after->definition().extension.fuse == true);
     CHECK(contains(*after->metadata(MetadataKind::Element, uri), "<fuse state=\"on\"/>"));
     auto refused =
-        before.withMetadata(parser(), MetadataKind::Element, "<container><ubc/></container>", "vz", uri);
+        before.withMetadata(parser(), MetadataKind::Element, "<container><abc/></container>", "vz", uri);
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code() == ErrorCode::XmlInvalidSchema);
+    auto more = after->withMetadata(
+        parser(), MetadataKind::Element,
+        "<container><features><nesting state='on'/></features><ubc><numproc limit='9'/></ubc></container>",
+        "x", uri);
+    REQUIRE(more);
+    CHECK(more->definition().extension.fuse == true);
+    CHECK(more->definition().extension.nesting == true);
+    CHECK(more->definition().extension.beancounters.at("numproc") == ct::Beancounter{9, 9});
+    auto changed = more->withMetadata(parser(), MetadataKind::Element,
+                                      "<container><ubc><numproc limit='10'/></ubc></container>", "vz", uri);
+    REQUIRE(changed);
+    CHECK(changed->definition().extension.beancounters.at("numproc").limit == 10);
+    CHECK(changed->definition().extension.fuse == true);
     auto none = after->withMetadata(parser(), MetadataKind::Element, nullptr, nullptr, uri);
     REQUIRE(none);
     CHECK_FALSE(contains(text(*none), "vz:container"));

@@ -239,7 +239,10 @@ TEST_CASE("bad paths and values of devices are refused") {
 TEST_CASE("a bad extension is refused naming element and value") {
     constexpr auto schema = ErrorCode::XmlInvalidSchema;
     check({
-        {"unknown group", extended("<vz:ubc/>"), schema, "ubc"},
+        {"unknown group", extended("<vz:abc/>"), schema, "abc"},
+        {"unknown counter", extended("<vz:ubc><vz:numfoo limit='3'/></vz:ubc>"), schema, "numfoo"},
+        {"limit below barrier", extended("<vz:ubc><vz:kmemsize barrier='3' limit='2'/></vz:ubc>"),
+         ErrorCode::InvalidArg, "kmemsize"},
         {"unknown feature", extended("<vz:features><vz:flying state='on'/></vz:features>"), schema, "flying"},
         {"unknown value", extended("<vz:features><vz:fuse state='maybe'/></vz:features>"), schema, "maybe"},
         {"no value", extended("<vz:features><vz:fuse/></vz:features>"), schema, "fuse"},
