@@ -54,6 +54,29 @@ xmlNode* named(xmlNode* parent, std::string_view message) {
 
 void ignoreMessage(void*, const char*, ...) {}
 
+bool isValid(xmlRelaxNGValidCtxt* validator, const Doc& doc) {
+    return xmlRelaxNGValidateDoc(validator, doc.get()) == 0;
+}
+
+/**
+ * The innermost element without which the document would be valid, and what is wrong with it. libxml2's own
+ * messages rarely tell, where elements may come in any order.
+ */
+std::string tooMuch(xmlRelaxNGValidCtxt* validator, const Doc& doc, xmlNode* parent) {
+    for (auto* element : children(parent)) {
+        auto description = cat(tag(element), " in <", name(parent), ">");
+        if (auto inner = tooMuch(validator, doc, element); !inner.empty())
+            return inner;
+        auto* next = element->next;
+        xmlUnlinkNode(element);
+        bool guilty = isValid(validator, doc);
+        next ? xmlAddPrevSibling(next, element) : xmlAddChild(parent, element);
+        if (guilty)
+            return cat(description, " is not known there, is there twice, or has no such value");
+    }
+    return {};
+}
+
 } // namespace
 
 Result<std::optional<std::string>> problemBySchema(xmlDoc* doc, const char* schemaText) {
@@ -68,11 +91,16 @@ Result<std::optional<std::string>> problemBySchema(xmlDoc* doc, const char* sche
     if (!validator)
         return fail(ErrorCode::InternalError, "a built-in schema cannot be used");
     std::string first;
+    Doc copy(xmlCopyDoc(doc, 1));
     xmlRelaxNGSetValidErrors(validator.get(), ignoreMessage, ignoreMessage, nullptr);
     xmlRelaxNGSetValidStructuredErrors(validator.get(), noteFirst, &first);
-    if (xmlRelaxNGValidateDoc(validator.get(), doc) == 0)
+    if (isValid(validator.get(), copy))
         return std::optional<std::string>();
-    auto* culprit = named(xmlDocGetRootElement(doc), cat(" ", first, " "));
+    auto message = first;
+    if (auto wrong = tooMuch(validator.get(), copy, root(copy)); !wrong.empty())
+        return std::optional(std::move(wrong));
+    first = std::move(message);
+    auto* culprit = named(root(copy), cat(" ", first, " "));
     return std::optional(
         cat(first.empty() ? "no details" : first, culprit ? cat(" (", tag(culprit), ")") : std::string()));
 }

@@ -60,6 +60,19 @@ struct BlockUse {
     uint64_t readBytes = 0, writeBytes = 0, readOps = 0, writeOps = 0;
 };
 
+/** What the cgroups know of beancounters: bytes and items, and the files that limit or count. A name that is
+ * empty: this host has no such thing. */
+struct CounterFacts {
+    bool hasPids = false;
+    uint64_t pids = 0, pidsPeak = 0, pidsFailures = 0;
+    uint64_t memory = 0, memoryPeak = 0, memoryFailures = 0;
+    uint64_t swap = 0, swapPeak = 0, swapFailures = 0;
+    uint64_t kernel = 0, kernelPeak = 0;
+    uint64_t reclaimableSlab = 0;
+    uint64_t shared = 0;
+    std::string memoryFile, swapFile, kernelFile, slabFile, guaranteeFile;
+};
+
 /** A device rule of the allow-list. major/minor -1 = any. */
 struct DeviceRule {
     char type = 'c'; ///< 'c', 'b' or 'a'
@@ -68,18 +81,34 @@ struct DeviceRule {
     std::string access = "rwm";
 };
 
-/** Limits that the start of a container sets. Absent = left at the kernel's default. */
+/** What a container may do with one disk of the host, per second; 0 = no limit. */
+struct BlockLimit {
+    uint32_t major = 0, minor = 0;
+    unsigned weight = 0; ///< 0: the container's own
+    uint64_t readBytes = 0, writeBytes = 0, readOps = 0, writeOps = 0;
+
+    bool operator==(const BlockLimit&) const = default;
+};
+
+/** From here on libvirt means "no limit" by an amount of memory (9007199254740991 KiB). */
+inline constexpr uint64_t unlimitedBytes = 9007199254740991ull * 1024;
+
+/** Limits of a container. Absent: left as it is, which for a new container is the kernel's default. */
 struct CgroupLimits {
     std::optional<uint64_t> memoryBytes; ///< hard limit
     std::optional<uint64_t> memorySoftBytes;
     std::optional<uint64_t> memorySwapBytes; ///< RAM + swap together
+    std::optional<uint64_t> memoryLowBytes;  ///< kept from being reclaimed; v1: at best effort
+    std::optional<uint64_t> cpuUnits;        ///< share of CPU time, 1000 is usual; cpuShares goes before it
     std::optional<uint64_t> cpuShares; ///< v1 unit 2...262144 (raw weight on v2, as libvirt's schedinfo)
     std::optional<int64_t> cpuQuotaUs;
     std::optional<uint64_t> cpuPeriodUs;
-    std::optional<std::string> cpusetCpus;
-    std::optional<std::string> cpusetMems;
+    std::optional<std::string> cpusetCpus; ///< empty: all
+    std::optional<std::string> cpusetMems; ///< empty: all
     std::optional<uint64_t> pids;
-    std::vector<DeviceRule> devices; ///< complete allow-list (everything else is denied)
+    std::optional<unsigned> blockWeight; ///< share of disk time, 100 is usual
+    std::vector<BlockLimit> blockDevices;
+    std::vector<DeviceRule> devices; ///< complete allow-list (everything else is denied); empty: as it is
 };
 
 class Cgroup {
@@ -109,6 +138,11 @@ public:
     /** Hands the payload groups to the container's root (folder, cgroup.procs, tasks, threads,
      * subtree_control). */
     virtual Result<void> delegate(uint32_t uid, uint32_t gid) = 0;
+    /**
+     * Sets what is there in @p limits, for new containers and running ones. A memory limit below what is in
+     * use is reached by reclaiming; OperationFailed, and the limit as it was, if that is not possible. After
+     * an error some of the limits may be set.
+     */
     virtual Result<void> apply(const CgroupLimits& limits) = 0;
     virtual Result<void> allowDevice(const DeviceRule& rule) = 0;
     virtual Result<void> denyDevice(const DeviceRule& rule) = 0;
@@ -121,6 +155,7 @@ public:
     virtual Result<CpuTime> cpuTime() const = 0;
     virtual Result<MemoryUse> memory() const = 0;
     virtual Result<BlockUse> block() const = 0;
+    virtual CounterFacts counterFacts() const = 0;
 
     /** Removes all groups, sub-groups included, in every hierarchy; waits for zombies to go. */
     virtual Result<void> remove() = 0;

@@ -30,6 +30,9 @@ const Place* placeOf(const std::vector<Place>& places, std::string_view controll
 // cgroup_limits.cpp
 Result<void> applyLimits(const std::vector<Place>& places, const CgroupLimits& limits);
 
+// cgroup_block.cpp
+Result<void> applyBlock(const std::vector<Place>& places, const CgroupLimits& limits);
+
 // cgroup_devices.cpp
 Result<void> setDevices(const Place& place, const std::vector<DeviceRule>& rules);
 Result<void> allowDevice(const Place& place, const DeviceRule& rule);
@@ -43,6 +46,7 @@ std::optional<DeviceRule> parseRule(std::string_view text);
 Result<CpuTime> cpuTime(const std::vector<Place>& places);
 Result<MemoryUse> memoryUse(const std::vector<Place>& places);
 Result<BlockUse> blockUse(const std::vector<Place>& places);
+CounterFacts counterFacts(const std::vector<Place>& places);
 
 // cgroup_scope.cpp
 /** Asks systemd for a delegated scope with @p pid in it and waits until it is there; its control group

@@ -2,12 +2,15 @@
 #include "base/file.hpp"
 #include "ct/cgroup_internal.hpp"
 
+#include <algorithm>
+#include <cerrno>
+
 namespace vz::ct::cgroups {
 
 namespace {
 
-/** libvirt's "unlimited" is 9007199254740991 KiB; so is everything from there on. */
-constexpr uint64_t unlimited = 9007199254740991ull * 1024;
+/** The kernel's pids are 32-bit numbers (PID_MAX_LIMIT is 4194304). */
+constexpr uint64_t pidsUnlimited = 1 << 22;
 
 Error missing(std::string_view controller, std::string_view setting) {
     return fail(ErrorCode::ConfigUnsupported, "this host has no '", controller, "' cgroup controller, which ",
@@ -27,7 +30,7 @@ Result<void> write(const Place& place, std::string_view name, std::string_view v
 }
 
 std::string bytes(const Place& place, uint64_t value) {
-    if (value >= unlimited)
+    if (value >= unlimitedBytes)
         return place.v2 ? "max" : "-1";
     return cat(value);
 }
@@ -41,12 +44,68 @@ Result<void> applySwap(const Place& place, uint64_t memory, uint64_t total) {
         return fail(ErrorCode::ConfigUnsupported,
                     "this kernel does not account swap, which swap_hard_limit needs");
     // cgroup2 counts swap alone.
-    uint64_t value = place.v2 && total < unlimited ? total - memory : total;
+    uint64_t value = place.v2 && total < unlimitedBytes ? total - memory : total;
     return write(place, name, bytes(place, value));
 }
 
+Error stillUsed(uint64_t used, uint64_t wanted) {
+    return fail(ErrorCode::OperationFailed, "the container uses ", used / 1024,
+                " KiB of memory, of which not enough can be reclaimed to limit it to ", wanted / 1024,
+                " KiB: end something in it, or choose a higher limit");
+}
+
+/** How much is asked to be reclaimed in one write, so that each is short. */
+constexpr uint64_t reclaimSlice = 64 << 20;
+
+/**
+ * cgroup2 accepts any limit and kills what does not fit: so the group is first made to shrink below it.
+ * memory.high keeps it from growing meanwhile.
+ */
+Result<void> shrink(const Place& place, uint64_t wanted) {
+    auto current = [&]() -> Result<uint64_t> {
+        VZ_TRY(auto text, file::read(place.limitDir() + "/memory.current"));
+        return parseNumber<uint64_t>(trim(text)).value_or(0);
+    };
+    VZ_TRY(uint64_t used, current());
+    if (used <= wanted)
+        return {};
+    VZ_TRY(auto high, file::read(place.limitDir() + "/memory.high"));
+    VZ_CHECK(write(place, "memory.high", cat(wanted)));
+    for (;;) {
+        uint64_t before = used;
+        // EAGAIN tells that less than that could be had; what counts is what is used after it.
+        (void)write(place, "memory.reclaim", cat(std::min(used - wanted, reclaimSlice)));
+        VZ_TRY(used, current());
+        if (used <= wanted || used >= before)
+            break;
+    }
+    if (auto restored = write(place, "memory.high", trim(high)); !restored)
+        return restored;
+    return used <= wanted ? Result<void>() : stillUsed(used, wanted);
+}
+
 Result<void> applyHard(const Place& place, uint64_t memory) {
-    return write(place, place.v2 ? "memory.max" : "memory.limit_in_bytes", bytes(place, memory));
+    if (place.v2) {
+        VZ_CHECK(shrink(place, memory));
+        return write(place, "memory.max", bytes(place, memory));
+    }
+    auto written = write(place, "memory.limit_in_bytes", bytes(place, memory));
+    if (!written && written.error().systemError() == EBUSY) {
+        auto used = file::read(place.limitDir() + "/memory.usage_in_bytes");
+        return stillUsed(used ? parseNumber<uint64_t>(trim(*used)).value_or(0) : 0, memory);
+    }
+    return written;
+}
+
+/** What is kept for the container. v1 has no such thing; its soft limit is what is reclaimed down to first.
+ */
+Result<void> applyLow(const Place& place, const CgroupLimits& limits) {
+    if (place.v2)
+        return write(place, "memory.low", cat(*limits.memoryLowBytes));
+    if (limits.memorySoftBytes)
+        return {};
+    bool none = *limits.memoryLowBytes == 0;
+    return write(place, "memory.soft_limit_in_bytes", none ? "-1" : cat(*limits.memoryLowBytes));
 }
 
 /** Whether the v1 limit of RAM and swap is below @p total, and so has to be raised before that of RAM. */
@@ -60,7 +119,7 @@ Result<bool> raisesSwap(const Place& place, uint64_t total) {
 }
 
 Result<void> applyMemory(const std::vector<Place>& places, const CgroupLimits& limits) {
-    if (!limits.memoryBytes && !limits.memorySoftBytes && !limits.memorySwapBytes)
+    if (!limits.memoryBytes && !limits.memorySoftBytes && !limits.memorySwapBytes && !limits.memoryLowBytes)
         return {};
     VZ_TRY(const auto* place, need(places, "memory", "<memory>"));
     bool swapFirst = false;
@@ -76,6 +135,8 @@ Result<void> applyMemory(const std::vector<Place>& places, const CgroupLimits& l
     if (limits.memorySoftBytes)
         VZ_CHECK(write(*place, place->v2 ? "memory.high" : "memory.soft_limit_in_bytes",
                        bytes(*place, *limits.memorySoftBytes)));
+    if (limits.memoryLowBytes)
+        VZ_CHECK(applyLow(*place, limits));
     return {};
 }
 
@@ -85,6 +146,13 @@ Result<void> applyShares(const Place& place, uint64_t shares) {
         return fail(ErrorCode::InvalidArg, "cpu shares ", shares, " are outside ", least, "...", most,
                     ", which this host's cgroups allow");
     return write(place, place.v2 ? "cpu.weight" : "cpu.shares", cat(shares));
+}
+
+/** OpenVZ's units: 1000 is the share of a group by default, on either kind of hierarchy. */
+Result<void> applyUnits(const Place& place, uint64_t units) {
+    if (place.v2)
+        return write(place, "cpu.weight", cat(std::clamp<uint64_t>(units / 10, 1, 10000)));
+    return write(place, "cpu.shares", cat(std::clamp<uint64_t>(units * 1024 / 1000, 2, 262144)));
 }
 
 Result<void> applyQuota(const Place& place, std::optional<int64_t> quota, std::optional<uint64_t> period) {
@@ -101,6 +169,9 @@ Result<void> applyCpu(const std::vector<Place>& places, const CgroupLimits& limi
     if (limits.cpuShares) {
         VZ_TRY(const auto* place, need(places, "cpu", "<cputune><shares>"));
         VZ_CHECK(applyShares(*place, *limits.cpuShares));
+    } else if (limits.cpuUnits) {
+        VZ_TRY(const auto* place, need(places, "cpu", "<vz:units>"));
+        VZ_CHECK(applyUnits(*place, *limits.cpuUnits));
     }
     if (limits.cpuQuotaUs || limits.cpuPeriodUs) {
         VZ_TRY(const auto* place, need(places, "cpu", "a limit of CPU time (<vcpu> or <cputune><quota>)"));
@@ -127,9 +198,14 @@ Result<void> narrowCpuset(const std::string& dir, const char* name, const std::s
     return file::writeValue(cat(dir, "/", name), value);
 }
 
-Result<void> applyCpuset(const std::vector<Place>& places, const char* name, const std::string& value) {
-    VZ_TRY(const auto* place, need(places, "cpuset", "<vcpu cpuset>"));
-    return place->v2 ? write(*place, name, value) : narrowCpuset(place->limitDir(), name, value);
+Result<void> applyCpuset(const std::vector<Place>& places, const char* name, std::string value) {
+    VZ_TRY(const auto* place, need(places, "cpuset", "the choice of CPUs or NUMA nodes"));
+    if (place->v2)
+        return write(*place, name, value);
+    if (value.empty()) {
+        VZ_TRY(value, file::read(cat(place->unitDir(), "/", name)));
+    }
+    return narrowCpuset(place->limitDir(), name, std::string(trim(value)));
 }
 
 } // namespace
@@ -141,9 +217,10 @@ Result<void> applyLimits(const std::vector<Place>& places, const CgroupLimits& l
         VZ_CHECK(applyCpuset(places, "cpuset.cpus", *limits.cpusetCpus));
     if (limits.cpusetMems)
         VZ_CHECK(applyCpuset(places, "cpuset.mems", *limits.cpusetMems));
+    VZ_CHECK(applyBlock(places, limits));
     if (limits.pids) {
         VZ_TRY(const auto* place, need(places, "pids", "a limit of processes"));
-        VZ_CHECK(write(*place, "pids.max", cat(*limits.pids)));
+        VZ_CHECK(write(*place, "pids.max", *limits.pids < pidsUnlimited ? cat(*limits.pids) : "max"));
     }
     return {};
 }

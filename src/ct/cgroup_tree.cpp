@@ -155,6 +155,7 @@ public:
     Result<CpuTime> cpuTime() const override { return cgroups::cpuTime(places_); }
     Result<MemoryUse> memory() const override { return cgroups::memoryUse(places_); }
     Result<BlockUse> block() const override { return cgroups::blockUse(places_); }
+    CounterFacts counterFacts() const override { return cgroups::counterFacts(places_); }
     Result<void> remove() override;
 
 private:

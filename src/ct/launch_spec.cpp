@@ -90,6 +90,7 @@ void visit(Codec& codec, Value& spec) {
     codec("apparmor-profile", spec.apparmorProfile);
     codec("limit", spec.limits);
     codec("oom-score-adj", spec.oomScoreAdj);
+    codec("shared-mem-pages", spec.sharedMemPages);
     codec("console", spec.consoles);
     codec("on-poweroff", spec.onPoweroff, EndAction::Preserve);
     codec("on-reboot", spec.onReboot, EndAction::Preserve);

@@ -3,6 +3,7 @@
 
 #include "base/result.hpp"
 #include "domain/definition.hpp"
+#include "domain/edit.hpp"
 #include "domain/store.hpp"
 #include "libvirt/domain_xml.hpp"
 
@@ -53,6 +54,7 @@ public:
          * XML would turn an automatic range into a fixed one. */
         std::vector<ct::IdRange> uidMap, gidMap;
         std::string securityModel, securityLabel;
+        std::string cpus; ///< those that it was given, as a list; empty: all. Not in the XML.
     };
     /** The live XML of a starting domain: aliases (console0, net0, fs0, hostdev0 ...), a console if there was
      * none, <graphics>/<video> left out, id, and the facts. */
@@ -61,6 +63,7 @@ public:
     Result<Config> withFacts(const abi::DomainXml& parser, const LiveFacts& facts) const;
 
     // Edits. Each returns a whole, checked Config, or an error and nothing changed.
+    Result<Config> edited(const abi::DomainXml& parser, const Edits& edits) const;
     Result<Config> withName(const abi::DomainXml& parser, const std::string& name) const;
     /** @p value null removes. Element: @p key is the prefix, @p uri the namespace (as virDomainSetMetadata).
      */
@@ -86,8 +89,6 @@ public:
     /** Replaces it by the new XML, keeping alias and address. */
     Result<Config> withUpdatedDevice(const abi::DomainXml& parser, const Device& device,
                                      const std::string& xml) const;
-    Result<Config> withEndAction(const abi::DomainXml& parser, const char* element,
-                                 const std::string& action) const;
 
 private:
     struct Data;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "ct/beancounters.hpp"
 #include "ct/launch_spec.hpp"
 #include "ct/network.hpp"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -70,9 +72,25 @@ struct SecurityLabel {
     std::string model, type, label; ///< as in <seclabel>
 };
 
-/** The driver's own settings, from <vz:container>. Further groups (ubc, cpu, io, ...) belong to later
- * features. */
+/** How fast CPU time may be used: @c quotaUs of every @c periodUs, for all CPUs together. */
+struct CpuBandwidth {
+    std::optional<uint64_t> periodUs;
+    std::optional<int64_t> quotaUs; ///< absent or not above 0: no limit
+};
+
+/** <blkiotune><device>: what the container may do with one disk of the host; 0 = no limit. */
+struct BlockDeviceTune {
+    std::string path;
+    unsigned weight = 0;
+    uint64_t readBytes = 0, writeBytes = 0; ///< per second
+    uint64_t readOps = 0, writeOps = 0;     ///< per second
+};
+
+/** The driver's own settings, from <vz:container>. Further groups (ubc, io, ...) belong to later features. */
 struct Extension {
+    ct::Beancounters beancounters;           ///< <vz:ubc>
+    std::optional<uint64_t> cpuUnits;        ///< <vz:cpu><vz:units>: share of CPU time, 8...500000
+    std::optional<uint64_t> cpuLimitPercent; ///< <vz:cpu><vz:limit>: of one CPU
     std::optional<bool> nesting; ///< <vz:features><vz:nesting state='on'/>: user namespaces inside
     std::optional<bool> fuse;    ///< /dev/fuse inside
     std::optional<bool> noNewPrivileges;
@@ -102,10 +120,16 @@ struct Definition {
     ct::EndAction onCrash = ct::EndAction::Destroy;
 
     std::string partition; ///< <resource><partition>, empty = default
-    std::optional<uint64_t> hardLimitKiB, softLimitKiB, swapHardLimitKiB; ///< <memtune>
-    std::optional<uint64_t> cpuShares, cpuPeriod;                         ///< <cputune>
-    std::optional<int64_t> cpuQuota;
-    std::string vcpuCpuset;
+    std::optional<uint64_t> hardLimitKiB, softLimitKiB, swapHardLimitKiB, minGuaranteeKiB; ///< <memtune>
+    std::optional<uint64_t> cpuShares;    ///< <cputune>, and all until numaMode
+    CpuBandwidth vcpuTime;                ///< <period>, <quota>
+    CpuBandwidth globalTime;              ///< <global_period>, <global_quota>
+    std::map<unsigned, std::string> pins; ///< <vcpupin>: CPU lists by vcpu
+    std::string emulatorPin;              ///< <emulatorpin>
+    std::string vcpuCpuset;               ///< <vcpu cpuset=>
+    std::string numaMode, numaNodes;      ///< <numatune><memory>
+    std::optional<unsigned> blockWeight;  ///< <blkiotune>
+    std::vector<BlockDeviceTune> blockDevices;
     std::string capabilitiesPolicy; ///< <features><capabilities policy=>, empty = default
     std::vector<std::pair<std::string, bool>> capabilities; ///< name, state
     bool privateNetwork = true; ///< <features><privnet/> or any <interface>; see validate.cpp for the default

@@ -23,6 +23,41 @@ constexpr Switch switches[] = {
     {"user-namespace", &Extension::userNamespace},
 };
 
+void readFeature(Extension& extension, xmlNode* feature) {
+    for (const auto& known : switches) {
+        if (xml::name(feature) == known.name)
+            extension.*known.member = xml::attribute(feature, "state") == "on";
+    }
+}
+
+void readCpu(Extension& extension, xmlNode* setting) {
+    auto value = parseNumber<uint64_t>(trim(xml::text(setting)));
+    if (xml::name(setting) == "units")
+        extension.cpuUnits = value;
+    else if (xml::name(setting) == "limit")
+        extension.cpuLimitPercent = value;
+}
+
+uint64_t amount(xmlNode* element, const char* name) {
+    return parseNumber<uint64_t>(trim(xml::attribute(element, name))).value_or(ct::Beancounter::unlimited);
+}
+
+void readBeancounter(Extension& extension, xmlNode* element) {
+    ct::Beancounter value;
+    bool barrier = xml::hasAttribute(element, "barrier"), limit = xml::hasAttribute(element, "limit");
+    const auto* info = ct::counterNamed(xml::name(element));
+    bool guarantee = info && info->noLimit;
+    if (barrier)
+        value.barrier = amount(element, "barrier");
+    if (limit)
+        value.limit = amount(element, "limit");
+    else if (barrier && !guarantee)
+        value.limit = value.barrier;
+    if (limit && !barrier)
+        value.barrier = value.limit;
+    extension.beancounters[std::string(xml::name(element))] = value;
+}
+
 void print(std::string& out, xmlNode* element, size_t depth) {
     std::string indent(2 * depth, ' ');
     out += cat(indent, "<vz:", xml::name(element));
@@ -69,13 +104,13 @@ Result<void> checkExtension(xmlNode* element) {
 Extension readExtension(xmlNode* element) {
     Extension extension;
     for (auto* group : xml::children(element)) {
-        if (xml::name(group) != "features")
-            continue;
-        for (auto* feature : xml::children(group)) {
-            for (const auto& known : switches) {
-                if (xml::name(feature) == known.name)
-                    extension.*known.member = xml::attribute(feature, "state") == "on";
-            }
+        for (auto* setting : xml::children(group)) {
+            if (xml::name(group) == "features")
+                readFeature(extension, setting);
+            else if (xml::name(group) == "cpu")
+                readCpu(extension, setting);
+            else if (xml::name(group) == "ubc")
+                readBeancounter(extension, setting);
         }
     }
     return extension;

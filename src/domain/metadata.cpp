@@ -5,6 +5,8 @@
 
 #include <libxml/xmlstring.h>
 
+#include <algorithm>
+
 namespace vz::domain {
 
 namespace {
@@ -92,6 +94,34 @@ Result<void> setText(xmlNode* domain, MetadataKind kind, const char* value) {
     return {};
 }
 
+bool hasName(xmlNode* element, std::string_view name) {
+    return xml::name(element) == name;
+}
+
+/**
+ * Puts the settings of @p from into @p into, both elements of ours: each replaces the one of its name in the
+ * group of that name, and all that is not named stays as it is.
+ */
+void merge(xmlNode* from, xmlNode* into) {
+    for (auto* group : xml::children(from)) {
+        auto groups = xml::children(into);
+        auto same = std::ranges::find_if(groups, [&](auto* each) { return hasName(each, xml::name(group)); });
+        if (same == groups.end()) {
+            xmlUnlinkNode(group);
+            xmlAddChild(into, group);
+            continue;
+        }
+        for (auto* setting : xml::children(group)) {
+            for (auto* old : xml::children(*same)) {
+                if (hasName(old, xml::name(setting)))
+                    xml::remove(old);
+            }
+            xmlUnlinkNode(setting);
+            xmlAddChild(*same, setting);
+        }
+    }
+}
+
 Result<void> setElement(xmlNode* domain, const char* value, const char* key, const char* uri) {
     if (!uri || !*uri)
         return fail(ErrorCode::InvalidArg, "metadata of kind 'element' needs a namespace URI");
@@ -99,7 +129,14 @@ Result<void> setElement(xmlNode* domain, const char* value, const char* key, con
     if (value) {
         VZ_TRY(element, makeElement(domain->doc, value, key, uri));
     }
-    if (auto* old = find(domain, uri))
+    auto* old = find(domain, uri);
+    if (old && element && std::string_view(uri) == extensionNamespace) {
+        merge(element, old);
+        xmlReconciliateNs(domain->doc, old);
+        xmlFreeNode(element);
+        return {};
+    }
+    if (old)
         xml::remove(old);
     if (!element)
         return {};

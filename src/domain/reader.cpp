@@ -78,17 +78,15 @@ void readInit(Definition& definition, xmlNode* os) {
     definition.initGroup = xml::text(xml::child(os, "initgroup"));
 }
 
-Result<void> readResources(Definition& definition, xmlNode* domain) {
-    VZ_TRY(auto memory, kibibytes(xml::child(domain, "memory")));
-    VZ_TRY(auto current, kibibytes(xml::child(domain, "currentMemory")));
-    definition.maxMemoryKiB = memory.value_or(0);
-    definition.memoryKiB = current.value_or(definition.maxMemoryKiB);
-
-    auto* memtune = xml::child(domain, "memtune");
+Result<void> readMemoryTuning(Definition& definition, xmlNode* memtune) {
     VZ_TRY(definition.hardLimitKiB, kibibytes(xml::child(memtune, "hard_limit")));
     VZ_TRY(definition.softLimitKiB, kibibytes(xml::child(memtune, "soft_limit")));
     VZ_TRY(definition.swapHardLimitKiB, kibibytes(xml::child(memtune, "swap_hard_limit")));
+    VZ_TRY(definition.minGuaranteeKiB, kibibytes(xml::child(memtune, "min_guarantee")));
+    return {};
+}
 
+Result<void> readCpuTuning(Definition& definition, xmlNode* domain) {
     if (auto* vcpu = xml::child(domain, "vcpu")) {
         VZ_TRY(definition.maxVcpus, number<unsigned>(xml::text(vcpu), "<vcpu>"));
         VZ_TRY(definition.vcpus, numberAttribute(vcpu, "current", definition.maxVcpus));
@@ -96,8 +94,50 @@ Result<void> readResources(Definition& definition, xmlNode* domain) {
     }
     auto* cputune = xml::child(domain, "cputune");
     VZ_TRY(definition.cpuShares, numberElement<uint64_t>(xml::child(cputune, "shares")));
-    VZ_TRY(definition.cpuPeriod, numberElement<uint64_t>(xml::child(cputune, "period")));
-    VZ_TRY(definition.cpuQuota, numberElement<int64_t>(xml::child(cputune, "quota")));
+    VZ_TRY(definition.vcpuTime.periodUs, numberElement<uint64_t>(xml::child(cputune, "period")));
+    VZ_TRY(definition.vcpuTime.quotaUs, numberElement<int64_t>(xml::child(cputune, "quota")));
+    VZ_TRY(definition.globalTime.periodUs, numberElement<uint64_t>(xml::child(cputune, "global_period")));
+    VZ_TRY(definition.globalTime.quotaUs, numberElement<int64_t>(xml::child(cputune, "global_quota")));
+    for (auto* pin : xml::children(cputune, "vcpupin")) {
+        VZ_TRY(auto vcpu, numberAttribute(pin, "vcpu", 0u));
+        definition.pins[vcpu] = xml::attribute(pin, "cpuset");
+    }
+    definition.emulatorPin = xml::attribute(xml::child(cputune, "emulatorpin"), "cpuset");
+    return {};
+}
+
+Result<void> readBlockTuning(Definition& definition, xmlNode* blkiotune) {
+    VZ_TRY(definition.blockWeight, numberElement<unsigned>(xml::child(blkiotune, "weight")));
+    for (auto* element : xml::children(blkiotune, "device")) {
+        BlockDeviceTune device;
+        device.path = xml::text(xml::child(element, "path"));
+        auto value = [&](const char* name, auto& out) -> Result<void> {
+            VZ_TRY(auto found, numberElement<uint64_t>(xml::child(element, name)));
+            out = static_cast<std::remove_reference_t<decltype(out)>>(found.value_or(0));
+            return {};
+        };
+        VZ_CHECK(value("weight", device.weight));
+        VZ_CHECK(value("read_bytes_sec", device.readBytes));
+        VZ_CHECK(value("write_bytes_sec", device.writeBytes));
+        VZ_CHECK(value("read_iops_sec", device.readOps));
+        VZ_CHECK(value("write_iops_sec", device.writeOps));
+        definition.blockDevices.push_back(std::move(device));
+    }
+    return {};
+}
+
+Result<void> readResources(Definition& definition, xmlNode* domain) {
+    VZ_TRY(auto memory, kibibytes(xml::child(domain, "memory")));
+    VZ_TRY(auto current, kibibytes(xml::child(domain, "currentMemory")));
+    definition.maxMemoryKiB = memory.value_or(0);
+    definition.memoryKiB = current.value_or(definition.maxMemoryKiB);
+
+    VZ_CHECK(readMemoryTuning(definition, xml::child(domain, "memtune")));
+    VZ_CHECK(readCpuTuning(definition, domain));
+    VZ_CHECK(readBlockTuning(definition, xml::child(domain, "blkiotune")));
+    auto* numa = xml::path(domain, {"numatune", "memory"});
+    definition.numaMode = xml::attribute(numa, "mode");
+    definition.numaNodes = xml::attribute(numa, "nodeset");
     definition.partition = xml::text(xml::path(domain, {"resource", "partition"}));
     return {};
 }

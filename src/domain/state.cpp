@@ -72,6 +72,7 @@ Result<void> saveState(const std::string& runDir, const RuntimeState& state) {
     xml::setAttribute(root, "starting", state.starting ? "yes" : "no");
     xml::setAttribute(root, "autodestroy", state.autodestroy ? "yes" : "no");
     xml::setAttribute(root, "boots", cat(state.boots));
+    xml::setAttribute(root, "cpus", state.cpus);
     addRanges(root, "uid", state.uidMap);
     addRanges(root, "gid", state.gidMap);
     for (const auto& name : state.hostInterfaces)
@@ -102,6 +103,7 @@ Result<RuntimeState> loadState(const std::string& runDir) {
     state.starting = xml::attribute(root, "starting") == "yes";
     state.autodestroy = xml::attribute(root, "autodestroy") == "yes";
     state.boots = *boots;
+    state.cpus = xml::attribute(root, "cpus");
     VZ_TRY(state.uidMap, readRanges(root, "uid"));
     VZ_TRY(state.gidMap, readRanges(root, "gid"));
     for (auto* interface : xml::children(root, "interface"))

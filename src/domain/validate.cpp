@@ -123,6 +123,17 @@ Result<void> checkResources(xmlNode* domain, const Definition& definition) {
     auto placement = xml::attribute(xml::child(domain, "vcpu"), "placement");
     if (placement == "auto")
         return unsupported("<vcpu placement='auto'> is not supported for containers: give a cpuset");
+    if (!definition.numaMode.empty() && definition.numaMode != "strict" &&
+        definition.numaMode != "restrictive")
+        return unsupported("<memory mode='", definition.numaMode,
+                           "'> in <numatune> is not supported for containers: use strict or restrictive");
+    if (!definition.numaMode.empty() && definition.numaNodes.empty())
+        return unsupported("<memory> in <numatune> needs a nodeset: containers have no automatic placement");
+    if (definition.hardLimitKiB && definition.swapHardLimitKiB &&
+        *definition.swapHardLimitKiB < *definition.hardLimitKiB)
+        return fail(ErrorCode::InvalidArg, "<swap_hard_limit> (RAM and swap together, ",
+                    *definition.swapHardLimitKiB, " KiB) is lower than <hard_limit> (",
+                    *definition.hardLimitKiB, " KiB)");
     const auto& partition = definition.partition;
     bool climbs = (partition + "/").find("/../") != std::string::npos;
     if (!partition.empty() && (partition.front() != '/' || climbs))
@@ -192,6 +203,7 @@ Result<void> checkValues(xmlNode* domain, const Definition& definition) {
     VZ_CHECK(checkFeatures(domain));
     VZ_CHECK(checkEndActions(domain));
     VZ_CHECK(checkResources(domain, definition));
+    VZ_CHECK(ct::checkBeancounters(definition.extension.beancounters));
     VZ_CHECK(checkLabel(definition));
     return checkDevices(xml::child(domain, "devices"), definition);
 }

@@ -81,6 +81,11 @@ Result<std::vector<domain::UsedDisk>> ContainerDomain::disks() const {
     return live_->disks;
 }
 
+std::string ContainerDomain::cpus() const {
+    std::lock_guard lock(lock_);
+    return live_ ? live_->facts.cpus : std::string();
+}
+
 virConnectPtr ContainerDomain::autodestroyOwner() const {
     std::lock_guard lock(lock_);
     return live_ ? live_->autodestroyOwner : nullptr;
@@ -106,6 +111,7 @@ domain::RuntimeState ContainerDomain::runtimeState() const {
     state.boots = live_->container->boots();
     state.uidMap = live_->facts.uidMap;
     state.gidMap = live_->facts.gidMap;
+    state.cpus = live_->facts.cpus;
     state.hostInterfaces = live_->facts.interfaceNames;
     state.disks = live_->disks;
     state.autodestroy = live_->autodestroyOwner != nullptr;

@@ -90,6 +90,11 @@ public:
     Result<void> detachLive(const domain::Config::Device& device);
     Result<void> updateLive(const std::string& xml);
 
+    /** The CPUs that the running container was given, as a list; empty: all, or not running. */
+    std::string cpus() const;
+    /** Puts the resources of an edited live config in force; as before after an error. */
+    Result<void> tune(domain::Config config);
+
     Result<void> setEndActions(const domain::Definition& definition);
 
     // Snapshots (container_snapshots.cpp); the caller holds the modify job, or an asynchronous one.

@@ -9,6 +9,7 @@
 #include "driver/container_storage.hpp"
 #include "driver/driver.hpp"
 #include "driver/launch.hpp"
+#include "driver/limits.hpp"
 
 #include <csignal>
 
@@ -133,7 +134,8 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
     undo.add([&leases] { leases.giveBack(); });
     VZ_CHECK(leases.take(definition));
     VZ_TRY(auto spec, launchSpec(driver_, definition, runDir(), leases.disks()));
-    VZ_TRY(auto limits, startLimits(definition, leases.disks()));
+    VZ_TRY(live.facts.cpus, chooseCpus(driver_, definition, {}));
+    VZ_TRY(auto limits, startLimits(driver_, definition, live.facts.cpus, leases.disks()));
     live.facts.uidMap = spec.uids;
     live.facts.gidMap = spec.gids;
 
@@ -224,6 +226,12 @@ Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
     }
     live.facts.uidMap = state.uidMap;
     live.facts.gidMap = state.gidMap;
+    live.facts.cpus = state.cpus;
+    // A daemon that died in the midst of a change has written down how it was before.
+    if (auto limits = limitsOf(driver_, definition, state.cpus))
+        warn(live.cgroup->apply(*limits), "cannot set the limits of a running container again");
+    else
+        log::warning("the limits of ", uuid_, " are not known: ", limits.error().message());
     setLabel(live.facts, live.facts.id);
     auto refreshed = live.config.withFacts(driver_.parser(), live.facts);
     if (refreshed)

@@ -171,10 +171,10 @@ Result<void> setMetadata(const DomainCall& call, int type, const char* value, co
     // Both are made before either is put in place.
     VZ_TRY(auto config, call.domain.config().withMetadata(parser, kind, value, key, uri));
     VZ_TRY(auto live, call.domain.current().withMetadata(parser, kind, value, key, uri));
+    if (affected.live)
+        VZ_CHECK(call.domain.tune(std::move(live)));
     if (affected.config)
         VZ_CHECK(call.domain.setConfig(std::move(config)));
-    if (affected.live)
-        VZ_CHECK(call.domain.setLive(std::move(live)));
     call.driver.events().metadataChange(call.domain.subject(), type,
                                         type == VIR_DOMAIN_METADATA_ELEMENT ? uri : nullptr);
     return {};
@@ -201,8 +201,9 @@ Result<void> setLifecycleAction(const DomainCall& call, unsigned int type, unsig
     VZ_TRY(auto job, call.modify());
     VZ_TRY(auto affected, affects(call.domain, flags));
     const auto& parser = call.driver.parser();
-    VZ_TRY(auto config, call.domain.config().withEndAction(parser, elements[type], actions[action]));
-    VZ_TRY(auto live, call.domain.current().withEndAction(parser, elements[type], actions[action]));
+    const domain::Edits edits{{elements[type], actions[action]}};
+    VZ_TRY(auto config, call.domain.config().edited(parser, edits));
+    VZ_TRY(auto live, call.domain.current().edited(parser, edits));
     if (affected.live) {
         VZ_CHECK(call.domain.setEndActions(live.definition()));
         VZ_CHECK(call.domain.setLive(std::move(live)));

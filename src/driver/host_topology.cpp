@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "driver/host_topology.hpp"
 
+#include "base/cpu_list.hpp"
 #include "base/file.hpp"
 
 #include <unistd.h>
@@ -13,20 +14,6 @@
 namespace vz::driver {
 
 namespace {
-
-/** More CPUs or cells than any kernel is built for: a list beyond it is broken. */
-constexpr unsigned maxListed = 65536;
-
-Result<void> addRange(std::vector<unsigned>& numbers, std::string_view range) {
-    auto dash = range.find('-');
-    auto first = parseNumber<unsigned>(range.substr(0, dash));
-    auto last = dash == std::string_view::npos ? first : parseNumber<unsigned>(range.substr(dash + 1));
-    if (!first || !last || *last < *first || *last >= maxListed)
-        return fail(ErrorCode::OperationFailed, "'", range, "' is not a range of CPU or node numbers");
-    for (unsigned number = *first; number <= *last; ++number)
-        numbers.push_back(number);
-    return {};
-}
 
 Result<std::vector<unsigned>> readList(const std::string& path) {
     VZ_TRY(auto text, file::read(path));
@@ -142,13 +129,6 @@ unsigned largest(const Map& sets) {
 }
 
 } // namespace
-
-Result<std::vector<unsigned>> parseCpuList(std::string_view text) {
-    std::vector<unsigned> numbers;
-    for (auto range : split(trim(text), ','))
-        VZ_CHECK(addRange(numbers, range));
-    return numbers;
-}
 
 unsigned HostTopology::cpuCount() const {
     size_t count = 0;

@@ -61,7 +61,4 @@ struct HostTopology {
 Result<HostTopology> readHostTopology(const std::string& sysRoot = "/sys",
                                       const std::string& procRoot = "/proc");
 
-/** The numbers of a kernel list such as "0-3,8"; OperationFailed if it is none. */
-Result<std::vector<unsigned>> parseCpuList(std::string_view text);
-
 } // namespace vz::driver

@@ -5,6 +5,7 @@
 #include "ct/id_ranges.hpp"
 #include "ct/policy.hpp"
 #include "driver/container_storage.hpp"
+#include "driver/limits.hpp"
 
 #include <cerrno>
 #include <cstdlib>
@@ -176,6 +177,13 @@ Result<void> setSecurity(const domain::Definition& definition, ct::LaunchSpec& s
     return {};
 }
 
+void setCounters(const domain::Definition& definition, ct::LaunchSpec& spec) {
+    auto limits = ct::launchLimits(definition.extension.beancounters);
+    spec.limits = std::move(limits.rlimits);
+    spec.maxPtys = limits.maxPtys;
+    spec.sharedMemPages = limits.sharedMemPages;
+}
+
 void setConsoles(const domain::Definition& definition, ct::LaunchSpec& spec) {
     for (const auto& console : definition.consoles)
         spec.consoles.push_back({.logFile = console.logFile, .logAppend = console.logAppend});
@@ -274,29 +282,14 @@ Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& defi
     VZ_CHECK(setFilesystems(definition, disks, spec));
     VZ_CHECK(setDevices(definition, disks, spec));
     VZ_CHECK(setSecurity(definition, spec));
+    setCounters(definition, spec);
     setConsoles(definition, spec);
     return spec;
 }
 
-Result<ct::CgroupLimits> startLimits(const domain::Definition& definition,
-                                     const std::vector<domain::UsedDisk>& disks) {
-    ct::CgroupLimits limits;
-    limits.memoryBytes = definition.hardLimitKiB.value_or(definition.memoryKiB) * 1024;
-    if (definition.softLimitKiB)
-        limits.memorySoftBytes = *definition.softLimitKiB * 1024;
-    if (definition.swapHardLimitKiB)
-        limits.memorySwapBytes = *definition.swapHardLimitKiB * 1024;
-    limits.cpuShares = definition.cpuShares;
-    limits.cpuPeriodUs = definition.cpuPeriod;
-    limits.cpuQuotaUs = definition.cpuQuota;
-    // <vcpu> is how much of the host's CPUs a container may use at once; an explicit quota is more exact.
-    auto hostCpus = ::sysconf(_SC_NPROCESSORS_ONLN);
-    if (!limits.cpuQuotaUs && definition.vcpus < static_cast<unsigned long>(hostCpus)) {
-        limits.cpuPeriodUs = 100000;
-        limits.cpuQuotaUs = int64_t(100000) * definition.vcpus;
-    }
-    if (!definition.vcpuCpuset.empty())
-        limits.cpusetCpus = definition.vcpuCpuset;
+Result<ct::CgroupLimits> startLimits(Driver& driver, const domain::Definition& definition,
+                                     const std::string& cpus, const std::vector<domain::UsedDisk>& disks) {
+    VZ_TRY(auto limits, limitsOf(driver, definition, cpus));
     limits.devices = ct::defaultDeviceRules();
     for (const auto& device : definition.hostDevices) {
         VZ_TRY(auto grant, deviceOf(device));

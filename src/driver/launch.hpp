@@ -13,9 +13,9 @@ namespace vz::driver {
 Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& definition,
                                   const std::string& runDir, const std::vector<domain::UsedDisk>& disks);
 
-/** Limits and device rules that its cgroups start with. */
-Result<ct::CgroupLimits> startLimits(const domain::Definition& definition,
-                                     const std::vector<domain::UsedDisk>& disks);
+/** Limits and device rules that its cgroups start with; @p cpus as chosen for it. */
+Result<ct::CgroupLimits> startLimits(Driver& driver, const domain::Definition& definition,
+                                     const std::string& cpus, const std::vector<domain::UsedDisk>& disks);
 
 /** One <filesystem> as a mount; decides whether owners are mapped (@p uids empty: never). @p disks has those
  * that are on images. */

@@ -13,43 +13,21 @@ namespace {
 
 /** What containers have by other means, or not yet. */
 void addMachineSizes(std::vector<abi::SlotEntry>& table) {
-    table.insert(table.end(),
-                 {
-                     entry<"domainSetMaxMemory", &virDomainSetMaxMemory>(),
-                     entry<"domainSetMemory", &virDomainSetMemory>(),
-                     entry<"domainSetMemoryFlags", &virDomainSetMemoryFlags>(),
-                     entry<"domainSetMemoryStatsPeriod", &virDomainSetMemoryStatsPeriod>(),
-                     entry<"domainSetMemoryParameters", &virDomainSetMemoryParameters>(),
-                     entry<"domainGetMemoryParameters", &virDomainGetMemoryParameters>(),
-                     entry<"domainSetNumaParameters", &virDomainSetNumaParameters>(),
-                     entry<"domainGetNumaParameters", &virDomainGetNumaParameters>(),
-                     entry<"domainSetBlkioParameters", &virDomainSetBlkioParameters>(),
-                     entry<"domainGetBlkioParameters", &virDomainGetBlkioParameters>(),
-                     entry<"domainSetVcpus", &virDomainSetVcpus>(),
-                     entry<"domainSetVcpusFlags", &virDomainSetVcpusFlags>(),
-                     entry<"domainSetVcpu", &virDomainSetVcpu>(),
-                     entry<"domainGetGuestVcpus", &virDomainGetGuestVcpus>(),
-                     entry<"domainSetGuestVcpus", &virDomainSetGuestVcpus>(),
-                     entry<"domainPinVcpu", &virDomainPinVcpu>(),
-                     entry<"domainPinVcpuFlags", &virDomainPinVcpuFlags>(),
-                     entry<"domainGetVcpuPinInfo", &virDomainGetVcpuPinInfo>(),
-                     entry<"domainPinEmulator", &virDomainPinEmulator>(),
-                     entry<"domainGetEmulatorPinInfo", &virDomainGetEmulatorPinInfo>(),
-                     entry<"domainGetIOThreadInfo", &virDomainGetIOThreadInfo>(),
-                     entry<"domainPinIOThread", &virDomainPinIOThread>(),
-                     entry<"domainAddIOThread", &virDomainAddIOThread>(),
-                     entry<"domainDelIOThread", &virDomainDelIOThread>(),
-                     entry<"domainSetIOThreadParams", &virDomainSetIOThreadParams>(),
-                     entry<"domainGetSchedulerType", &virDomainGetSchedulerType>(),
-                     entry<"domainGetSchedulerParameters", &virDomainGetSchedulerParameters>(),
-                     entry<"domainGetSchedulerParametersFlags", &virDomainGetSchedulerParametersFlags>(),
-                     entry<"domainSetSchedulerParameters", &virDomainSetSchedulerParameters>(),
-                     entry<"domainSetSchedulerParametersFlags", &virDomainSetSchedulerParametersFlags>(),
-                     entry<"domainSetInterfaceParameters", &virDomainSetInterfaceParameters>(),
-                     entry<"domainGetInterfaceParameters", &virDomainGetInterfaceParameters>(),
-                     entry<"domainGetPerfEvents", &virDomainGetPerfEvents>(),
-                     entry<"domainSetPerfEvents", &virDomainSetPerfEvents>(),
-                 });
+    table.insert(table.end(), {
+                                  entry<"domainSetMemoryStatsPeriod", &virDomainSetMemoryStatsPeriod>(),
+                                  entry<"domainSetVcpu", &virDomainSetVcpu>(),
+                                  entry<"domainGetGuestVcpus", &virDomainGetGuestVcpus>(),
+                                  entry<"domainSetGuestVcpus", &virDomainSetGuestVcpus>(),
+                                  entry<"domainGetIOThreadInfo", &virDomainGetIOThreadInfo>(),
+                                  entry<"domainPinIOThread", &virDomainPinIOThread>(),
+                                  entry<"domainAddIOThread", &virDomainAddIOThread>(),
+                                  entry<"domainDelIOThread", &virDomainDelIOThread>(),
+                                  entry<"domainSetIOThreadParams", &virDomainSetIOThreadParams>(),
+                                  entry<"domainSetInterfaceParameters", &virDomainSetInterfaceParameters>(),
+                                  entry<"domainGetInterfaceParameters", &virDomainGetInterfaceParameters>(),
+                                  entry<"domainGetPerfEvents", &virDomainGetPerfEvents>(),
+                                  entry<"domainSetPerfEvents", &virDomainSetPerfEvents>(),
+                              });
 }
 
 void addMachineBlocks(std::vector<abi::SlotEntry>& table) {

@@ -177,6 +177,43 @@ Result<int> getFsInfo(const DomainCall& call, virDomainFSInfoPtr** info, unsigne
 Result<void> getGuestInfo(const DomainCall& call, unsigned int types, virTypedParameterPtr* params,
                           int* nparams, unsigned int flags);
 
+// tuning_memory.cpp
+Result<void> setMemoryFlags(const DomainCall& call, unsigned long kib, unsigned int flags);
+Result<void> setMemory(const DomainCall& call, unsigned long kib);
+Result<void> setMaxMemory(const DomainCall& call, unsigned long kib);
+Result<void> setMemoryParameters(const DomainCall& call, virTypedParameterPtr params, int count,
+                                 unsigned int flags);
+Result<void> getMemoryParameters(const DomainCall& call, virTypedParameterPtr params, int* count,
+                                 unsigned int flags);
+
+// tuning_cpu.cpp
+Result<void> setVcpusFlags(const DomainCall& call, unsigned int count, unsigned int flags);
+Result<void> setVcpus(const DomainCall& call, unsigned int count);
+Result<void> pinVcpuFlags(const DomainCall& call, unsigned int vcpu, unsigned char* map, int length,
+                          unsigned int flags);
+Result<void> pinVcpu(const DomainCall& call, unsigned int vcpu, unsigned char* map, int length);
+Result<int> getVcpuPinInfo(const DomainCall& call, int count, unsigned char* maps, int length,
+                           unsigned int flags);
+Result<void> pinEmulator(const DomainCall& call, unsigned char* map, int length, unsigned int flags);
+Result<int> getEmulatorPinInfo(const DomainCall& call, unsigned char* map, int length, unsigned int flags);
+Result<std::string> getSchedulerType(const DomainCall&, int* count);
+Result<void> getSchedulerParametersFlags(const DomainCall& call, virTypedParameterPtr params, int* count,
+                                         unsigned int flags);
+Result<void> getSchedulerParameters(const DomainCall& call, virTypedParameterPtr params, int* count);
+Result<void> setSchedulerParametersFlags(const DomainCall& call, virTypedParameterPtr params, int count,
+                                         unsigned int flags);
+Result<void> setSchedulerParameters(const DomainCall& call, virTypedParameterPtr params, int count);
+Result<void> setNumaParameters(const DomainCall& call, virTypedParameterPtr params, int count,
+                               unsigned int flags);
+Result<void> getNumaParameters(const DomainCall& call, virTypedParameterPtr params, int* count,
+                               unsigned int flags);
+
+// tuning_block.cpp
+Result<void> setBlkioParameters(const DomainCall& call, virTypedParameterPtr params, int count,
+                                unsigned int flags);
+Result<void> getBlkioParameters(const DomainCall& call, virTypedParameterPtr params, int* count,
+                                unsigned int flags);
+
 /** The table of all slots we fill. */
 std::vector<abi::SlotEntry> slotTable();
 /** Its part that only virtual machines have (machine_slots.cpp). */

@@ -130,6 +130,38 @@ void addState(std::vector<abi::SlotEntry>& table) {
         });
 }
 
+void addTuning(std::vector<abi::SlotEntry>& table) {
+    table.insert(
+        table.end(),
+        {
+            entry<"domainSetMaxMemory", &virDomainSetMaxMemory, &setMaxMemory>(),
+            entry<"domainSetMemory", &virDomainSetMemory, &setMemory>(),
+            entry<"domainSetMemoryFlags", &virDomainSetMemoryFlags, &setMemoryFlags>(),
+            entry<"domainSetMemoryParameters", &virDomainSetMemoryParameters, &setMemoryParameters>(),
+            entry<"domainGetMemoryParameters", &virDomainGetMemoryParameters, &getMemoryParameters>(),
+            entry<"domainSetNumaParameters", &virDomainSetNumaParameters, &setNumaParameters>(),
+            entry<"domainGetNumaParameters", &virDomainGetNumaParameters, &getNumaParameters>(),
+            entry<"domainSetBlkioParameters", &virDomainSetBlkioParameters, &setBlkioParameters>(),
+            entry<"domainGetBlkioParameters", &virDomainGetBlkioParameters, &getBlkioParameters>(),
+            entry<"domainSetVcpus", &virDomainSetVcpus, &setVcpus>(),
+            entry<"domainSetVcpusFlags", &virDomainSetVcpusFlags, &setVcpusFlags>(),
+            entry<"domainPinVcpu", &virDomainPinVcpu, &pinVcpu>(),
+            entry<"domainPinVcpuFlags", &virDomainPinVcpuFlags, &pinVcpuFlags>(),
+            entry<"domainGetVcpuPinInfo", &virDomainGetVcpuPinInfo, &getVcpuPinInfo>(),
+            entry<"domainPinEmulator", &virDomainPinEmulator, &pinEmulator>(),
+            entry<"domainGetEmulatorPinInfo", &virDomainGetEmulatorPinInfo, &getEmulatorPinInfo>(),
+            entry<"domainGetSchedulerType", &virDomainGetSchedulerType, &getSchedulerType>(),
+            entry<"domainGetSchedulerParameters", &virDomainGetSchedulerParameters,
+                  &getSchedulerParameters>(),
+            entry<"domainGetSchedulerParametersFlags", &virDomainGetSchedulerParametersFlags,
+                  &getSchedulerParametersFlags>(),
+            entry<"domainSetSchedulerParameters", &virDomainSetSchedulerParameters,
+                  &setSchedulerParameters>(),
+            entry<"domainSetSchedulerParametersFlags", &virDomainSetSchedulerParametersFlags,
+                  &setSchedulerParametersFlags>(),
+        });
+}
+
 void addGuest(std::vector<abi::SlotEntry>& table) {
     table.insert(table.end(),
                  {
@@ -203,6 +235,7 @@ std::vector<abi::SlotEntry> slotTable() {
     addDefinition(table);
     addLifecycle(table);
     addState(table);
+    addTuning(table);
     addGuest(table);
     addSnapshots(table);
     addBlocks(table);

@@ -93,6 +93,22 @@ void addBlock(TypedParams& out, const ContainerDomain& domain) {
     }
 }
 
+void addCounters(TypedParams& out, const ContainerDomain& domain, const domain::Definition& definition,
+                 const ct::Cgroup& group) {
+    bool userNamespace = definition.extension.userNamespace.value_or(true);
+    for (const auto& status :
+         ct::counterStatus(definition.extension.beancounters, group, domain.id(), userNamespace)) {
+        auto prefix = cat("vm.ubc.", status.info->name, ".");
+        out.add(prefix + "held", Number(status.held));
+        out.add(prefix + "maxheld", Number(status.maxHeld));
+        out.add(prefix + "barrier", Number(status.set.barrier));
+        out.add(prefix + "limit", Number(status.set.limit));
+        out.add(prefix + "failcnt", Number(status.failures));
+        out.add(prefix + "state", std::string(ct::nameOf(status.state)));
+        out.add(prefix + "mechanism", status.mechanism);
+    }
+}
+
 void addAll(TypedParams& out, const ContainerDomain& domain, unsigned int stats) {
     auto config = domain.current();
     const auto& definition = config.definition();
@@ -110,11 +126,16 @@ void addAll(TypedParams& out, const ContainerDomain& domain, unsigned int stats)
         addNet(out, definition);
     if (stats & VIR_DOMAIN_STATS_BLOCK && running)
         addBlock(out, domain);
+    if (stats & VIR_DOMAIN_STATS_VM && running)
+        addCounters(out, domain, definition, *running);
 }
 
-constexpr unsigned int supportedStats = VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_CPU_TOTAL |
-                                        VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_VCPU |
-                                        VIR_DOMAIN_STATS_INTERFACE | VIR_DOMAIN_STATS_BLOCK;
+/** What a request for no group in particular gives. */
+constexpr unsigned int usualStats = VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_CPU_TOTAL |
+                                    VIR_DOMAIN_STATS_BALLOON | VIR_DOMAIN_STATS_VCPU |
+                                    VIR_DOMAIN_STATS_INTERFACE | VIR_DOMAIN_STATS_BLOCK;
+/** Beancounters look at every process, so they are given on request only. */
+constexpr unsigned int supportedStats = usualStats | VIR_DOMAIN_STATS_VM;
 
 // Containers have no backing chains, and nothing here waits: those two flags change nothing.
 constexpr unsigned int allStatsFlags =
@@ -289,7 +310,7 @@ Result<int> getAllDomainStats(const ConnectCall& call, virDomainPtr* domains, un
         (ofContainers || !machines.asked()))
         return fail(ErrorCode::ArgumentUnsupported, "statistics groups ", stats & ~supportedStats,
                     " are not supported for containers");
-    unsigned int wanted = stats ? stats : supportedStats;
+    unsigned int wanted = stats ? stats : usualStats;
     filter(call, guests.containers, flags);
     Records out(guests.containers.size() + static_cast<size_t>(machines.count()));
     for (auto& domain : guests.containers) {

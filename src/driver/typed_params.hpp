@@ -4,6 +4,7 @@
 #include <libvirt/libvirt.h>
 
 #include <algorithm>
+#include <cstring>
 #include <deque>
 #include <new>
 #include <string>
@@ -50,6 +51,57 @@ private:
     virTypedParameterPtr params_ = nullptr;
     int count_ = 0;
     int capacity_ = 0;
+};
+
+/** What a client gives us room for: an array of typed parameters, which it may have asked the size of first.
+ */
+class ParamSlots {
+public:
+    /** @p count is the room on the way in, and what was used on the way out. */
+    ParamSlots(virTypedParameterPtr params, int* count) : params_(params), room_(*count), used_(count) {
+        *used_ = 0;
+    }
+
+    void add(const char* name, unsigned long long value) {
+        if (auto* param = next(name, VIR_TYPED_PARAM_ULLONG))
+            param->value.ul = value;
+    }
+    void add(const char* name, long long value) {
+        if (auto* param = next(name, VIR_TYPED_PARAM_LLONG))
+            param->value.l = value;
+    }
+    void add(const char* name, unsigned int value) {
+        if (auto* param = next(name, VIR_TYPED_PARAM_UINT))
+            param->value.ui = value;
+    }
+    void add(const char* name, int value) {
+        if (auto* param = next(name, VIR_TYPED_PARAM_INT))
+            param->value.i = value;
+    }
+    /** The client frees the copy that it gets. */
+    void add(const char* name, const std::string& value) {
+        if (auto* param = next(name, VIR_TYPED_PARAM_STRING))
+            param->value.s = ::strdup(value.c_str());
+    }
+
+private:
+    virTypedParameterPtr next(const char* name, int type) {
+        bool asksForCount = room_ == 0;
+        if (!asksForCount && *used_ == room_)
+            return nullptr;
+        int index = (*used_)++;
+        if (asksForCount)
+            return nullptr;
+        auto* param = params_ + index;
+        *param = {};
+        std::string_view(name).copy(param->field, VIR_TYPED_PARAM_FIELD_LENGTH - 1);
+        param->type = type;
+        return param;
+    }
+
+    virTypedParameterPtr params_;
+    int room_;
+    int* used_;
 };
 
 /** A client's typed parameters with some texts replaced; everything else still belongs to the client. */

@@ -110,7 +110,9 @@ private:
     }
 
     Result<void> placeIpcFs() {
-        VZ_CHECK(mountNew("mqueue", {}, kernelMount, "/dev/mqueue"));
+        // Only who administers the IPC namespace may mount it: see LaunchSpec::sharedMemPages.
+        if (!spec_.sharedMemPages)
+            VZ_CHECK(mountNew("mqueue", {}, kernelMount, "/dev/mqueue"));
         return mountNew("tmpfs", {{"mode", "1777"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, "/dev/shm");
     }
 

@@ -140,11 +140,21 @@ Result<HeldNamespaces> makeNamespaces(const ct::LaunchSpec& spec) {
 
 namespace {
 
+/** Made before the container's user namespace is entered, the IPC namespace is not the container's own: its
+ * root cannot raise the limit. */
+Result<void> limitSharedMemory(uint64_t pages) {
+    if (::unshare(CLONE_NEWIPC) < 0)
+        return failErrno(errno, "cannot make the container's IPC namespace");
+    return file::writeValue("/proc/sys/kernel/shmall", cat(pages));
+}
+
 Result<void> enter(const ct::LaunchSpec& spec, const InitOptions& options) {
     if (spec.oomScoreAdj)
         VZ_CHECK(file::writeValue("/proc/self/oom_score_adj", cat(*spec.oomScoreAdj)));
     VZ_CHECK(enterV1Cgroups(spec.payloadCgroups));
     VZ_CHECK(applyLimits(spec));
+    if (spec.sharedMemPages)
+        VZ_CHECK(limitSharedMemory(*spec.sharedMemPages));
     // A new mount namespace takes the current folder along; by path the container's ids might not get there.
     if (::chdir(options.root.c_str()) < 0)
         return failErrno(errno, "cannot enter the container's root");
@@ -156,7 +166,8 @@ Result<void> enter(const ct::LaunchSpec& spec, const InitOptions& options) {
     ::prctl(PR_SET_SECUREBITS, 0);
     if (options.netNs >= 0 && ::setns(options.netNs, CLONE_NEWNET) < 0)
         return failErrno(errno, "cannot enter the container's network namespace");
-    if (::unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP | CLONE_NEWPID) < 0)
+    int ipc = spec.sharedMemPages ? 0 : CLONE_NEWIPC;
+    if (::unshare(CLONE_NEWNS | CLONE_NEWUTS | ipc | CLONE_NEWCGROUP | CLONE_NEWPID) < 0)
         return failErrno(errno, "cannot make the container's mount, UTS, IPC, cgroup and pid namespaces");
     return {};
 }

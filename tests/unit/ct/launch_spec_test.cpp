@@ -32,6 +32,7 @@ LaunchSpec fullSpec() {
     spec.seccomp = std::string("\0\1\2\3\n=", 6);
     spec.limits = {{7, 5, ~uint64_t{0}}};
     spec.oomScoreAdj = -5;
+    spec.sharedMemPages = 4096;
     spec.consoles = {{"/log", true}, {}};
     spec.onCrash = EndAction::Preserve;
     return spec;

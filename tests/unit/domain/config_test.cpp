@@ -135,8 +135,8 @@ TEST_CASE("the definition holds what the examples say") {
     CHECK(d.softLimitKiB == 204800);
     CHECK(d.swapHardLimitKiB == 409600);
     CHECK(d.cpuShares == 512);
-    CHECK(d.cpuPeriod == 100000);
-    CHECK(d.cpuQuota == 150000);
+    CHECK(d.vcpuTime.periodUs == 100000);
+    CHECK(d.vcpuTime.quotaUs == 150000);
     CHECK(d.maxVcpus == 2);
     CHECK(d.vcpuCpuset == "0-1");
     CHECK(d.partition == "/machine");

@@ -39,12 +39,56 @@ TEST_CASE("a config gets another name and keeps all else") {
 
 TEST_CASE("end actions are set and judged") {
     auto before = config(container(rootFs));
-    auto after = before.withEndAction(parser(), "on_reboot", "destroy");
+    auto after = before.edited(parser(), {{"on_reboot", "destroy"}});
     REQUIRE(after);
     CHECK(after->definition().onReboot == ct::EndAction::Destroy);
-    auto refused = before.withEndAction(parser(), "on_crash", "coredump-restart");
+    auto refused = before.edited(parser(), {{"on_crash", "coredump-restart"}});
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code() == ErrorCode::ConfigUnsupported);
+}
+
+TEST_CASE("settings are made, changed and removed by their paths") {
+    auto before = config(container(rootFs));
+    auto after = before.edited(parser(), {{"memtune/hard_limit", "65536"},
+                                          {"vcpu", "4"},
+                                          {"vcpu@current", "2"},
+                                          {"cputune/vcpupin[vcpu=1]@cpuset", "0"},
+                                          {"blkiotune/device[path=/dev/vda]/read_iops_sec", "100"},
+                                          {"vz:cpu/units", "2000"}});
+    REQUIRE(after);
+    const auto& definition = after->definition();
+    CHECK(definition.hardLimitKiB == 65536);
+    CHECK(definition.maxVcpus == 4);
+    CHECK(definition.vcpus == 2);
+    CHECK(definition.pins == std::map<unsigned, std::string>{{1, "0"}});
+    REQUIRE(definition.blockDevices.size() == 1);
+    CHECK(definition.blockDevices[0].path == "/dev/vda");
+    CHECK(definition.blockDevices[0].readOps == 100);
+    CHECK(definition.extension.cpuUnits == 2000);
+
+    auto changed = after->edited(parser(), {{"blkiotune/device[path=/dev/vda]/write_bytes_sec", "4096"},
+                                            {"cputune/vcpupin[vcpu=0]@cpuset", "1"},
+                                            {"vz:cpu/limit", "50"}});
+    REQUIRE(changed);
+    REQUIRE(changed->definition().blockDevices.size() == 1);
+    CHECK(changed->definition().blockDevices[0].readOps == 100);
+    CHECK(changed->definition().pins.size() == 2);
+    CHECK(changed->definition().extension.cpuUnits == 2000);
+    CHECK(changed->definition().extension.cpuLimitPercent == 50);
+
+    auto cleared = changed->edited(parser(), {{"memtune/hard_limit", {}},
+                                              {"vcpu", "1"},
+                                              {"vcpu@current", {}},
+                                              {"cputune/vcpupin[vcpu=0]@cpuset", {}},
+                                              {"cputune/vcpupin[vcpu=1]@cpuset", {}},
+                                              {"blkiotune/device[path=/dev/vda]/write_bytes_sec", {}},
+                                              {"blkiotune/device[path=/dev/vda]/read_iops_sec", {}},
+                                              {"blkiotune/device[path=/dev/sda]/weight", {}},
+                                              {"vz:cpu/limit", {}},
+                                              {"vz:cpu/units", {}}});
+    REQUIRE(cleared);
+    CHECK(*cleared->toXml(parser(), 0) == *before.toXml(parser(), 0));
+    CHECK_FALSE(before.edited(parser(), {{"vz:cpu/units", "7"}}));
 }
 
 TEST_CASE("title and description are set, read and removed") {
@@ -119,9 +163,22 @@ TEST_CASE("the extension is set and read through the metadata API") {
     CHECK(after->definition().extension.fuse == true);
     CHECK(contains(*after->metadata(MetadataKind::Element, uri), "<fuse state=\"on\"/>"));
     auto refused =
-        before.withMetadata(parser(), MetadataKind::Element, "<container><ubc/></container>", "vz", uri);
+        before.withMetadata(parser(), MetadataKind::Element, "<container><abc/></container>", "vz", uri);
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code() == ErrorCode::XmlInvalidSchema);
+    auto more = after->withMetadata(
+        parser(), MetadataKind::Element,
+        "<container><features><nesting state='on'/></features><ubc><numproc limit='9'/></ubc></container>",
+        "x", uri);
+    REQUIRE(more);
+    CHECK(more->definition().extension.fuse == true);
+    CHECK(more->definition().extension.nesting == true);
+    CHECK(more->definition().extension.beancounters.at("numproc") == ct::Beancounter{9, 9});
+    auto changed = more->withMetadata(parser(), MetadataKind::Element,
+                                      "<container><ubc><numproc limit='10'/></ubc></container>", "vz", uri);
+    REQUIRE(changed);
+    CHECK(changed->definition().extension.beancounters.at("numproc").limit == 10);
+    CHECK(changed->definition().extension.fuse == true);
     auto none = after->withMetadata(parser(), MetadataKind::Element, nullptr, nullptr, uri);
     REQUIRE(none);
     CHECK_FALSE(contains(text(*none), "vz:container"));

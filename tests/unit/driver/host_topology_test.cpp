@@ -5,15 +5,7 @@
 #include <unistd.h>
 
 using namespace vz;
-using driver::parseCpuList;
 using driver::readHostTopology;
-
-TEST_CASE("lists of the kernel are read, broken ones refused") {
-    CHECK(*parseCpuList("0-3,8\n") == std::vector<unsigned>{0, 1, 2, 3, 8});
-    CHECK(parseCpuList("\n")->empty());
-    for (const char* broken : {"3-1", "a", "1-", "-1", "1,,2", "0-4294967295"})
-        CHECK_FALSE(parseCpuList(broken));
-}
 
 TEST_CASE("cells have their memory, pages, distances and CPUs") {
     test::FakeHost host;

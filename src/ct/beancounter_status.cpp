@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the kernel tells of a container's beancounters.
+#include "base/file.hpp"
+#include "ct/beancounters.hpp"
+
+#include <algorithm>
+#include <unistd.h>
+
+namespace vz::ct {
+
+namespace {
+
+/** Sums over the processes of a container, read in one pass. */
+struct ProcessSums {
+    uint64_t files = 0; ///< descriptors; those that processes share count for each
+    uint64_t privatePages = 0;
+    uint64_t lockedPages = 0;
+};
+
+uint64_t kilobytes(std::string_view status, std::string_view key) {
+    auto value = field(status, key);
+    return parseNumber<uint64_t>(value.substr(0, value.find(' '))).value_or(0);
+}
+
+ProcessSums sums(const std::vector<pid_t>& processes) {
+    ProcessSums sums;
+    auto pageKiB = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) / 1024;
+    for (pid_t pid : processes) {
+        // One that has ended meanwhile has nothing.
+        if (auto names = file::list(cat("/proc/", pid, "/fd")))
+            sums.files += names->size();
+        auto status = file::read(cat("/proc/", pid, "/status"));
+        if (!status)
+            continue;
+        sums.privatePages += (kilobytes(*status, "VmData") + kilobytes(*status, "VmStk")) / pageKiB;
+        sums.lockedPages += kilobytes(*status, "VmLck") / pageKiB;
+    }
+    return sums;
+}
+
+/** Locks that processes of the container hold; those without a process (OFD) are not told apart. */
+uint64_t locks(const std::vector<pid_t>& processes) {
+    auto text = file::read("/proc/locks");
+    if (!text)
+        return 0;
+    uint64_t count = 0;
+    for (auto line : lines(*text)) {
+        std::vector<std::string_view> parts;
+        for (auto part : split(line, ' ')) {
+            if (!part.empty())
+                parts.push_back(part);
+        }
+        // "1: POSIX ADVISORY WRITE 1234 ...", or with "->" for one that waits
+        if (parts.size() < 5 || parts[1] == "->")
+            continue;
+        auto pid = parseNumber<pid_t>(parts[4]);
+        count += pid && std::ranges::find(processes, *pid) != processes.end();
+    }
+    return count;
+}
+
+/** The pending signals of all tasks of the user namespace's owner, who is root inside: "3/7000". */
+uint64_t pendingSignals(pid_t init) {
+    auto status = file::read(cat("/proc/", init, "/status"));
+    if (!status)
+        return 0;
+    auto value = field(*status, "SigQ");
+    return parseNumber<uint64_t>(value.substr(0, value.find('/'))).value_or(0);
+}
+
+uint64_t ptys(pid_t init) {
+    auto names = file::list(cat("/proc/", init, "/root/dev/pts"));
+    if (!names)
+        return 0;
+    return static_cast<uint64_t>(
+        std::ranges::count_if(*names, [](const auto& name) { return parseNumber<int>(name).has_value(); }));
+}
+
+struct Sockets {
+    uint64_t tcp = 0, all = 0;
+};
+
+Sockets sockets(pid_t init) {
+    Sockets sockets;
+    auto value = [](std::string_view line, std::string_view key) -> uint64_t {
+        auto parts = split(line, ' ');
+        for (size_t i = 0; i + 1 < parts.size(); ++i) {
+            if (parts[i] == key)
+                return parseNumber<uint64_t>(parts[i + 1]).value_or(0);
+        }
+        return 0;
+    };
+    for (const char* name : {"sockstat", "sockstat6"}) {
+        auto text = file::read(cat("/proc/", init, "/net/", name));
+        if (!text)
+            continue;
+        for (auto line : lines(*text)) {
+            if (line.starts_with("sockets:"))
+                sockets.all = value(line, "used");
+            else if (line.starts_with("TCP"))
+                sockets.tcp += value(line, "inuse") + value(line, "tw");
+        }
+    }
+    return sockets;
+}
+
+/** Everything that is read once for all counters. */
+struct Facts {
+    CounterFacts group;
+    ProcessSums sums;
+    uint64_t locks, signals, ptys;
+    Sockets sockets;
+    bool userNamespace;
+};
+
+using State = CounterState;
+
+void holdsMemory(CounterStatus& status, std::string_view name, const CounterFacts& group) {
+    auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+    auto set = [&](uint64_t held, uint64_t peak, uint64_t failures, State state,
+                   const std::string& mechanism) {
+        status.held = held;
+        status.maxHeld = std::max(held, peak);
+        status.failures = failures;
+        status.state = mechanism.empty() ? State::Unavailable : state;
+        status.mechanism = mechanism;
+    };
+    if (name == "physpages")
+        set(group.memory / page, group.memoryPeak / page, group.memoryFailures, State::Enforced,
+            group.memoryFile);
+    else if (name == "swappages")
+        set(group.swap / page, group.swapPeak / page, group.swapFailures, State::Enforced, group.swapFile);
+    else if (name == "kmemsize")
+        set(group.kernel, group.kernelPeak, 0, State::Accounted, group.kernelFile);
+    else if (name == "dcachesize")
+        set(group.reclaimableSlab, 0, 0, State::Accounted, group.slabFile);
+    else if (name == "shmpages")
+        set(group.shared / page, 0, 0, State::Bounded,
+            group.memoryFile.empty() ? "" : "kernel.shmall for System V, the memory limit for the rest");
+    else if (name == "vmguarpages")
+        set(0, 0, 0, State::Guarantee, group.guaranteeFile);
+}
+
+void holdsItems(CounterStatus& status, std::string_view name, const Facts& facts) {
+    auto set = [&](uint64_t held, State state, const char* mechanism) {
+        status.held = status.maxHeld = held;
+        status.state = state;
+        status.mechanism = mechanism;
+    };
+    if (name == "numproc" && facts.group.hasPids) {
+        set(facts.group.pids, State::Enforced, "pids.max");
+        status.maxHeld = std::max(facts.group.pids, facts.group.pidsPeak);
+        status.failures = facts.group.pidsFailures;
+    } else if (name == "numfile")
+        set(facts.sums.files, State::Bounded, "RLIMIT_NOFILE of each process");
+    else if (name == "privvmpages")
+        set(facts.sums.privatePages, State::Bounded, "RLIMIT_DATA of each process");
+    else if (name == "lockedpages")
+        set(facts.sums.lockedPages, State::Bounded, "RLIMIT_MEMLOCK of each process");
+    else if (name == "numflock")
+        set(facts.locks, State::Accounted, "/proc/locks");
+    else if (name == "numpty")
+        set(facts.ptys, State::Enforced, "max of devpts");
+    else if (name == "numsiginfo" && facts.userNamespace)
+        set(facts.signals, State::Enforced, "RLIMIT_SIGPENDING of the user namespace");
+    else if (name == "numsiginfo")
+        set(facts.signals, State::Bounded, "RLIMIT_SIGPENDING of each user");
+    else if (name == "numtcpsock")
+        set(facts.sockets.tcp, State::Accounted, "/proc/net/sockstat");
+    else if (name == "numothersock")
+        set(facts.sockets.all - std::min(facts.sockets.all, facts.sockets.tcp), State::Accounted,
+            "/proc/net/sockstat");
+}
+
+} // namespace
+
+std::vector<CounterStatus> counterStatus(const Beancounters& set, const Cgroup& group, pid_t init,
+                                         bool userNamespace) {
+    auto processes = group.processes().valueOr({});
+    Facts facts{group.counterFacts(), sums(processes), locks(processes), pendingSignals(init),
+                ptys(init),           sockets(init),   userNamespace};
+    std::vector<CounterStatus> out;
+    for (const auto& info : counters()) {
+        CounterStatus status{.info = &info};
+        if (auto found = set.find(info.name); found != set.end())
+            status.set = found->second;
+        holdsMemory(status, info.name, facts.group);
+        holdsItems(status, info.name, facts);
+        out.push_back(std::move(status));
+    }
+    return out;
+}
+
+} // namespace vz::ct

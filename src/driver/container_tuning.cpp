@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// New limits for a running container.
+#include "base/log.hpp"
+#include "base/rollback.hpp"
+#include "driver/container_domain.hpp"
+#include "driver/driver.hpp"
+#include "driver/limits.hpp"
+
+#include <tuple>
+
+namespace vz::driver {
+
+namespace {
+
+/** What is decided when a container starts cannot be changed while it runs. */
+Result<void> checkLiveChange(const domain::Extension& from, const domain::Extension& to) {
+    auto features = [](const domain::Extension& it) {
+        return std::tie(it.nesting, it.fuse, it.noNewPrivileges, it.seccomp, it.userNamespace);
+    };
+    if (features(from) != features(to))
+        return fail(ErrorCode::OperationUnsupported,
+                    "<vz:features> take effect when a container starts: change "
+                    "the persistent config (--config) and restart it");
+    for (const auto& info : ct::counters()) {
+        auto value = [&](const ct::Beancounters& set) {
+            auto found = set.find(info.name);
+            return found == set.end() ? ct::Beancounter() : found->second;
+        };
+        if (info.change == ct::CounterChange::Restart && value(from.beancounters) != value(to.beancounters))
+            return fail(ErrorCode::OperationUnsupported, "<", info.name,
+                        "> takes effect when a container starts: "
+                        "change the persistent config (--config) and restart it");
+    }
+    return {};
+}
+
+} // namespace
+
+Result<void> ContainerDomain::tune(domain::Config config) {
+    VZ_TRY(auto group, cgroup());
+    auto before = current();
+    VZ_CHECK(checkLiveChange(before.definition().extension, config.definition().extension));
+    auto cpusBefore = cpus();
+    VZ_TRY(auto cpusNow, chooseCpus(driver_, config.definition(), cpusBefore));
+    VZ_TRY(auto from, limitsOf(driver_, before.definition(), cpusBefore));
+    VZ_TRY(auto to, limitsOf(driver_, config.definition(), cpusNow));
+    auto useCpus = [this](const std::string& list) {
+        std::lock_guard lock(lock_);
+        if (live_)
+            live_->facts.cpus = list;
+    };
+    Rollback undo;
+    undo.add([&] {
+        useCpus(cpusBefore);
+        if (auto undone = group->apply(changes(to, from)); !undone)
+            log::warning("limits of ", uuid_, " are not what they were: ", undone.error().message());
+    });
+    VZ_CHECK(group->apply(changes(from, to)));
+    useCpus(cpusNow);
+    // A daemon that dies before this is written finds the limits of before, and sets them again.
+    VZ_CHECK(setLive(std::move(config)));
+    undo.dismiss();
+    return {};
+}
+
+} // namespace vz::driver

@@ -1,0 +1,363 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Resources of containers, set and changed by libvirt's own calls, while they run and in their configs."""
+
+import os
+import re
+
+import libvirt
+import pytest
+
+
+def group_file(guest, controller, name):
+    """The content of a file in the cgroup that has a container's limits, v1 or v2; None if there is none."""
+    with open(f"/proc/{guest.id()}/cgroup", encoding="utf-8") as file:
+        lines = [line.rstrip("\n").split(":", 2) for line in file]
+    for _, controllers, path in lines:
+        unified = controllers == ""
+        if not unified and controller not in controllers.split(","):
+            continue
+        mount = "/sys/fs/cgroup" + (f"/{controllers.split(',')[0]}" if controllers else "")
+        if unified and os.path.isdir("/sys/fs/cgroup/unified"):
+            mount = "/sys/fs/cgroup/unified"
+        base = path[:path.index("/ct/payload") + len("/ct")] if "/ct/payload" in path else path
+        full = os.path.join(mount + base, name)
+        if os.path.exists(full):
+            with open(full, encoding="utf-8") as file:
+                return file.read().strip()
+    return None
+
+
+def memory_limit(guest):
+    return int(group_file(guest, "memory", "memory.limit_in_bytes") or group_file(guest, "memory", "memory.max"))
+
+
+def table(text):
+    """The "name : value" lines of virsh."""
+    return {key.strip(): value.strip() for key, value in re.findall(r"^(\S+) *: *(.*)$", text, re.M)}
+
+
+def refused(daemon, *command):
+    result = daemon.virsh(*command, check=False)
+    assert result.returncode, result.stdout
+    return result.stderr
+
+
+def config(guest):
+    return guest.live_xml("--inactive")
+
+
+@pytest.mark.host
+def test_memory_is_changed_while_it_runs(daemon, running):
+    assert memory_limit(running) == 256 << 20
+    daemon.virsh("setmem", "ct", "128M", "--live")
+    assert memory_limit(running) == 128 << 20
+    assert "<currentMemory unit='KiB'>131072</currentMemory>" in running.live_xml()
+    assert "<currentMemory unit='KiB'>262144</currentMemory>" in config(running)
+    assert "262144" in refused(daemon, "setmem", "ct", "512M", "--live")
+    daemon.virsh("setmaxmem", "ct", "512M", "--live", "--config")
+    daemon.virsh("setmem", "ct", "512M", "--live", "--config")
+    assert memory_limit(running) == 512 << 20
+    daemon.virsh("setmaxmem", "ct", "192M", "--live")
+    assert memory_limit(running) == 192 << 20
+    assert re.search(r"^Max memory: +196608 KiB$", daemon.virsh("dominfo", "ct").stdout, re.M)
+
+
+def test_memory_below_what_is_used_is_refused_and_nothing_changes(daemon, running):
+    running.inside("/bin/sh", "-c", "mount -t tmpfs none /mnt && head -c 50000000 /dev/zero >/mnt/x")
+    assert "KiB of memory" in refused(daemon, "setmem", "ct", "32M", "--live")
+    assert memory_limit(running) == 256 << 20
+    assert "<currentMemory unit='KiB'>262144</currentMemory>" in running.live_xml()
+
+
+@pytest.mark.host
+def test_memtune(daemon, running):
+    values = table(daemon.virsh("memtune", "ct").stdout)
+    assert {values.pop(name) for name in ("hard_limit", "soft_limit", "swap_hard_limit")} == {"unlimited"}
+    daemon.virsh("memtune", "ct", "--hard-limit", "100M", "--soft-limit", "80M", "--live", "--config")
+    assert memory_limit(running) == 100 << 20
+    soft = group_file(running, "memory", "memory.soft_limit_in_bytes") or group_file(running, "memory", "memory.high")
+    assert int(soft) == 80 << 20
+    values = table(daemon.virsh("memtune", "ct", "--config").stdout)
+    assert (values["hard_limit"], values["soft_limit"]) == ("102400", "81920")
+    assert "hard_limit" in refused(daemon, "setmem", "ct", "200M", "--live")
+    daemon.virsh("memtune", "ct", "--hard-limit", "-1", "--live")
+    assert memory_limit(running) == 256 << 20
+    assert "<hard_limit" not in running.live_xml() and "<hard_limit" in config(running)
+    assert "swap_hard_limit" in refused(daemon, "memtune", "ct", "--hard-limit", "64M", "--swap-hard-limit", "32M",
+                                        "--live", "--config")
+    assert memory_limit(running) == 256 << 20
+
+
+@pytest.mark.host
+def test_guarantee_of_memory(daemon, running):
+    daemon.virsh("memtune", "ct", "--min-guarantee", "64M", "--live")
+    low = group_file(running, "memory", "memory.low") or group_file(running, "memory", "memory.soft_limit_in_bytes")
+    assert int(low) == 64 << 20
+    assert "<min_guarantee unit='KiB'>65536</min_guarantee>" in running.live_xml()
+    daemon.virsh("memtune", "ct", "--min-guarantee", "0", "--live")
+    low = group_file(running, "memory", "memory.low") or group_file(running, "memory", "memory.soft_limit_in_bytes")
+    assert int(low) == 0 or int(low) > 1 << 60
+
+
+@pytest.mark.host
+def test_swap_is_limited_together_with_memory(daemon, running):
+    if group_file(running, "memory", "memory.memsw.limit_in_bytes") is None and \
+            group_file(running, "memory", "memory.swap.max") is None:
+        assert "swap" in refused(daemon, "memtune", "ct", "--swap-hard-limit", "512M", "--live")
+        return
+    daemon.virsh("memtune", "ct", "--hard-limit", "128M", "--swap-hard-limit", "192M", "--live")
+    both = group_file(running, "memory", "memory.memsw.limit_in_bytes")
+    swap = group_file(running, "memory", "memory.swap.max")
+    assert int(both) == 192 << 20 if both else int(swap) == 64 << 20
+    # Up and down again: RAM may never be above the sum on the way.
+    daemon.virsh("memtune", "ct", "--hard-limit", "400M", "--swap-hard-limit", "500M", "--live")
+    daemon.virsh("memtune", "ct", "--hard-limit", "100M", "--swap-hard-limit", "120M", "--live")
+    assert memory_limit(running) == 100 << 20
+
+
+@pytest.mark.host
+def test_number_of_cpus_is_what_the_container_sees(daemon, make_guest):
+    cpus = os.cpu_count()
+    if cpus < 2:
+        pytest.skip("one CPU cannot be divided")
+    guest = make_guest(vcpus=1).define().start().ready()
+    assert guest.inside("/bin/nproc").strip() == "1"
+    assert "max" in refused(daemon, "setvcpus", "ct", "2", "--live")
+    daemon.virsh("setvcpus", "ct", "2", "--maximum", "--config", "--live")
+    daemon.virsh("setvcpus", "ct", "2", "--live")
+    assert guest.inside("/bin/nproc").strip() == "2"
+    daemon.virsh("setvcpus", "ct", "1", "--live")
+    assert guest.inside("/bin/nproc").strip() == "1"
+    assert daemon.virsh("vcpucount", "ct", "--live", "--current").stdout.strip() == "1"
+    assert daemon.virsh("vcpucount", "ct", "--live", "--maximum").stdout.strip() == "2"
+
+
+@pytest.mark.host
+def test_containers_are_spread_over_the_cpus(daemon, make_guest):
+    if os.cpu_count() < 2:
+        pytest.skip("one CPU cannot be divided")
+    allowed = set()
+    for name in ("ct1", "ct2"):
+        guest = make_guest(name, vcpus=1).define().start().ready()
+        allowed.add(group_file(guest, "cpuset", "cpuset.cpus"))
+    assert len(allowed) == 2
+
+
+@pytest.mark.host
+def test_pinning(daemon, running):
+    last = os.cpu_count() - 1
+    daemon.virsh("vcpupin", "ct", "0", str(last), "--live", "--config")
+    assert group_file(running, "cpuset", "cpuset.cpus") == str(last)
+    assert re.search(rf"^ 0 +{last}$", daemon.virsh("vcpupin", "ct").stdout, re.M)
+    assert f"<vcpupin vcpu='0' cpuset='{last}'/>" in config(running)
+    daemon.virsh("vcpupin", "ct", "0", "0", "--live")
+    assert group_file(running, "cpuset", "cpuset.cpus") == "0"
+    assert "vcpu 7" in refused(daemon, "vcpupin", "ct", "7", "0", "--live")
+    daemon.virsh("emulatorpin", "ct", "0", "--live")
+    assert daemon.virsh("emulatorpin", "ct").stdout.strip() == "0"
+
+
+@pytest.mark.host
+def test_schedinfo(daemon, running):
+    assert table(daemon.virsh("schedinfo", "ct").stdout)["cpuunits"] == "0"
+    daemon.virsh("schedinfo", "ct", "--live", "--config", "cpuunits=3000", "cpulimit=50")
+    shares = group_file(running, "cpu", "cpu.shares")
+    assert shares == "3072" if shares else group_file(running, "cpu", "cpu.weight") == "300"
+    quota = group_file(running, "cpu", "cpu.cfs_quota_us")
+    assert quota == "50000" if quota else group_file(running, "cpu", "cpu.max") == "50000 100000"
+    assert "<vz:units>3000</vz:units>" in config(running)
+    # The smallest of several limits holds.
+    daemon.virsh("schedinfo", "ct", "--live", "vcpu_quota=20000", "vcpu_period=100000", "global_quota=30000")
+    quota = group_file(running, "cpu", "cpu.cfs_quota_us")
+    assert quota == "20000" if quota else group_file(running, "cpu", "cpu.max") == "20000 100000"
+    daemon.virsh("schedinfo", "ct", "--live", "vcpu_quota=0", "global_quota=0", "cpulimit=0", "cpuunits=0")
+    quota = group_file(running, "cpu", "cpu.cfs_quota_us")
+    assert quota == "-1" if quota else group_file(running, "cpu", "cpu.max").startswith("max")
+    shares = group_file(running, "cpu", "cpu.shares")
+    assert shares == "1024" if shares else group_file(running, "cpu", "cpu.weight") == "100"
+    assert refused(daemon, "schedinfo", "ct", "--live", "cpuunits=7")
+    assert refused(daemon, "schedinfo", "ct", "--live", "nonsense=7")
+
+
+@pytest.mark.host
+def test_numatune(daemon, running):
+    daemon.virsh("numatune", "ct", "--mode", "strict", "--nodeset", "0", "--live", "--config")
+    assert group_file(running, "cpuset", "cpuset.mems") == "0"
+    values = table(daemon.virsh("numatune", "ct").stdout)
+    assert (values["numa_mode"], values["numa_nodeset"]) == ("strict", "0")
+    assert "interleave" in refused(daemon, "numatune", "ct", "--mode", "interleave", "--nodeset", "0", "--config")
+
+
+def test_blkiotune_limits_a_disk(daemon, running):
+    disk = next((f"/dev/{name}" for name in sorted(os.listdir("/sys/block"))
+                 if not name.startswith(("loop", "ram")) and os.path.exists(f"/dev/{name}")), None)
+    if not disk:
+        pytest.skip("no disk")
+    daemon.virsh("blkiotune", "ct", "--device-read-iops-sec", f"{disk},100", "--device-write-bytes-sec",
+                 f"{disk},1048576", "--live", "--config")
+    with open(f"/sys/block/{os.path.basename(disk)}/dev", encoding="utf-8") as file:
+        number = file.read().strip()
+    throttled = group_file(running, "blkio", "blkio.throttle.read_iops_device")
+    assert throttled == f"{number} 100" if throttled is not None else \
+        "riops=100" in group_file(running, "io", "io.max")
+    values = table(daemon.virsh("blkiotune", "ct").stdout)
+    assert values["device_read_iops_sec"] == f"{disk},100"
+    assert values["device_write_bytes_sec"] == f"{disk},1048576"
+    daemon.virsh("blkiotune", "ct", "--device-read-iops-sec", f"{disk},0", "--device-write-bytes-sec", f"{disk},0",
+                 "--live")
+    assert "<blkiotune>" not in running.live_xml() and "<blkiotune>" in config(running)
+    assert not group_file(running, "blkio", "blkio.throttle.read_iops_device")
+    assert "absolute path" in refused(daemon, "blkiotune", "ct", "--device-read-iops-sec", "vda,100", "--live")
+    assert "/dev/null" in refused(daemon, "blkiotune", "ct", "--device-read-iops-sec", "/dev/null,100", "--live")
+
+
+@pytest.mark.host
+def test_limits_hold_from_the_start_and_over_a_restart_of_the_daemon(daemon, make_guest):
+    guest = make_guest(memory=128, top="<memtune><hard_limit unit='MiB'>96</hard_limit></memtune>"
+                       "<cputune><shares>512</shares><quota>40000</quota></cputune>").define().start().ready()
+    assert memory_limit(guest) == 96 << 20
+    daemon.restart()
+    assert memory_limit(guest) == 96 << 20
+    daemon.virsh("memtune", "ct", "--hard-limit", "80M", "--live")
+    assert memory_limit(guest) == 80 << 20
+
+
+def test_flags_are_those_of_libvirt(daemon, make_guest, conn):
+    stopped = make_guest("stopped").define()
+    domain = conn.lookupByName("stopped")
+    for command in (("setmem", "stopped", "64M", "--live"), ("memtune", "stopped", "--hard-limit", "1G", "--live"),
+                    ("setvcpus", "stopped", "1", "--live"), ("schedinfo", "stopped", "--live", "cpu_shares=5")):
+        assert "not running" in refused(daemon, *command)
+    daemon.virsh("setmem", "stopped", "64M", "--config")
+    assert "<currentMemory unit='KiB'>65536</currentMemory>" in stopped.live_xml()
+    with pytest.raises(libvirt.libvirtError) as error:
+        domain.setMemoryFlags(65536, 1 << 20)
+    assert "flags 1048576" in str(error.value)
+
+
+COUNTERS = ("kmemsize lockedpages privvmpages shmpages numproc physpages vmguarpages oomguarpages numtcpsock numflock "
+            "numpty numsiginfo tcpsndbuf tcprcvbuf othersockbuf dgramrcvbuf numothersock dcachesize numfile numiptent "
+            "swappages").split()
+UNLIMITED = 2**63 - 1
+
+
+def ubc(**limits):
+    """Our extension element with these beancounters, each with one value for barrier and limit."""
+    inner = "".join(f"<vz:{name} barrier='{value}' limit='{value}'/>" for name, value in limits.items())
+    return f"<vz:container xmlns:vz='urn:libvirt-vz:domain:1.0'><vz:ubc>{inner}</vz:ubc></vz:container>"
+
+
+def counters(daemon, name="ct"):
+    """domstats --vm, as {counter: {field: value}}."""
+    found = {}
+    for line in daemon.virsh("domstats", "--vm", name).stdout.splitlines():
+        match = re.match(r" *vm\.ubc\.(\w+)\.(\w+)=(.*)", line)
+        if match:
+            counter, field, value = match.groups()
+            found.setdefault(counter, {})[field] = int(value) if value.isdigit() else value
+    return found
+
+
+def set_counters(daemon, inner, *flags, check=True):
+    return daemon.virsh("metadata", "ct", "urn:libvirt-vz:domain:1.0", "--key", "vz", "--set",
+                        f"<container><ubc>{inner}</ubc></container>", *flags, check=check)
+
+
+@pytest.mark.host
+def test_all_beancounters_are_told_with_their_state(daemon, running):
+    told = counters(daemon)
+    assert sorted(told) == sorted(COUNTERS)
+    for name, values in told.items():
+        assert values["barrier"] == values["limit"] == UNLIMITED, name
+        assert values["maxheld"] >= values["held"], name
+        assert values["state"] in ("enforced", "bounded", "guarantee", "accounted", "unavailable"), name
+        assert bool(values["mechanism"]) == (values["state"] != "unavailable"), name
+        if values["state"] == "unavailable":
+            assert values["held"] == 0, name
+    assert told["numproc"]["state"] == "enforced" and told["numproc"]["held"] >= 1
+    assert told["physpages"]["held"] > 0
+    assert "vm.ubc" not in daemon.virsh("domstats", "ct").stdout
+
+
+def run_as_init(make_guest, script, **limits):
+    """A container with these beancounters whose init is a script; what it wrote to /result, and the container."""
+    guest = make_guest(top=ubc(**limits), init="/bin/sh",
+                       args=("-c", f"{{ {script}; }} >/result 2>&1; echo >/done; while :; do read x </dev/console; done"))
+    guest.define().start().wait_file("/done")
+    return guest.read("/result"), guest
+
+
+@pytest.mark.host
+def test_numproc_refuses_a_fork_and_is_changed_live(daemon, make_guest):
+    spawn = "i=0; while [ $i -lt 20 ]; do sleep 1000 & i=$((i+1)); done"
+    # A shell that cannot fork gives up.
+    text, guest = run_as_init(make_guest, f"( {spawn} )", numproc=12)
+    assert "fork" in text
+    told = counters(daemon)["numproc"]
+    assert told["limit"] == 12 and told["failcnt"] > 0 and told["maxheld"] == 12
+    set_counters(daemon, "<numproc barrier='100' limit='100'/>", "--live", "--config")
+    limit = group_file(guest, "pids", "pids.max")
+    assert limit == "100" and counters(daemon)["numproc"]["limit"] == 100
+    assert "<vz:numproc barrier='100' limit='100'/>" in config(guest)
+
+
+@pytest.mark.host
+def test_numpty_and_numfile_and_lockedpages(daemon, make_guest):
+    text, guest = run_as_init(make_guest, "ulimit -n; ulimit -l; exec 5<>/dev/ptmx 6<>/dev/ptmx; "
+                              "(exec 7<>/dev/ptmx) || true", numpty=3, numfile=64, lockedpages=16)
+    # The console has one pty of the three.
+    assert text.splitlines()[:2] == ["64", "64"] and "No space left" in text
+    told = counters(daemon)
+    assert (told["numpty"]["held"], told["numpty"]["limit"]) == (3, 3)
+    refusal = set_counters(daemon, "<numpty barrier='9' limit='9'/>", "--live", check=False)
+    assert refusal.returncode and "numpty" in refusal.stderr and "restart" in refusal.stderr
+    set_counters(daemon, "<numpty barrier='9' limit='9'/>", "--config")
+    assert "<vz:numpty barrier='9' limit='9'/>" in config(guest) and "<vz:numfile" in config(guest)
+
+
+@pytest.mark.host
+def test_numsiginfo_limits_pending_signals(daemon, make_guest):
+    text, _ = run_as_init(make_guest, "cat /proc/self/limits", numsiginfo=20)
+    assert re.search(r"^Max pending signals +20 +20 ", text, re.M)
+    told = counters(daemon)["numsiginfo"]
+    assert told["limit"] == 20 and told["state"] == "enforced"
+
+
+@pytest.mark.host
+def test_shared_memory_is_limited_and_cannot_be_raised_inside(daemon, make_guest):
+    text, _ = run_as_init(make_guest, "cat /proc/sys/kernel/shmall; echo 999 >/proc/sys/kernel/shmall; "
+                          "cat /proc/sys/kernel/shmall", shmpages=64)
+    lines = text.splitlines()
+    assert lines[0] == lines[-1] == "64" and len(lines) == 3, text
+    assert counters(daemon)["shmpages"]["limit"] == 64
+
+
+@pytest.mark.host
+def test_vswap_limits_memory_and_swap(daemon, make_guest):
+    pages = (96 << 20) // os.sysconf("SC_PAGESIZE")
+    guest = make_guest(top=f"<vz:container xmlns:vz='urn:libvirt-vz:domain:1.0'><vz:ubc>"
+                       f"<vz:physpages barrier='0' limit='{pages}'/></vz:ubc></vz:container>").define().start().ready()
+    assert memory_limit(guest) == 96 << 20
+    set_counters(daemon, f"<physpages barrier='0' limit='{pages // 2}'/>", "--live")
+    assert memory_limit(guest) == 48 << 20
+    told = counters(daemon)["physpages"]
+    assert told["limit"] == pages // 2 and 0 < told["held"] <= pages // 2
+    assert f"limit='{pages}'" in config(guest)
+
+
+@pytest.mark.parametrize("inner, words", [
+    ("<numfoo limit='3'/>", "numfoo"),
+    ("<numproc barrier='5' limit='4'/>", "numproc"),
+    ("<numproc barrier='3' limit='4'/>", "same"),
+    ("<kmemsize barrier='9' limit='4'/>", "above its limit"),
+    ("<numproc barrier='-1' limit='-1'/>", "numproc"),
+    ("<numproc limit='many'/>", "numproc"),
+    ("<numproc limit='99999999999999999999'/>", "numproc"),
+    ("<vmguarpages barrier='5' limit='9'/>", "vmguarpages"),
+    ("<numproc limit='0'/>", "numproc"),
+])
+def test_bad_beancounters_are_refused_and_change_nothing(daemon, running, inner, words):
+    before = running.live_xml(), config(running)
+    refusal = set_counters(daemon, inner, "--live", "--config", check=False)
+    assert refusal.returncode and words in refusal.stderr
+    assert (running.live_xml(), config(running)) == before
