@@ -105,7 +105,8 @@ struct LaunchSpec {
     std::string apparmorProfile;
     std::vector<ResourceLimit> limits;
     std::optional<int> oomScoreAdj;
-    /** Pages of System V shared memory (kernel.shmall); the IPC namespace then is the host's to administer. */
+    /** Pages of System V shared memory (kernel.shmall); the IPC namespace then is the host's to administer.
+     */
     std::optional<uint64_t> sharedMemPages;
 
     std::vector<ConsoleSpec> consoles; ///< at least one; the first is /dev/console
