@@ -428,3 +428,15 @@ def test_list_knows_the_files_of_new_snapshots(images):
     images.ploop("snapshot-delete", "-u", SNAPSHOT, image)
     assert images.ploop("list", "-f").count("root.hds") == 1
     images.ploop("umount", image)
+
+
+def test_mount_in_a_namespace_that_ends(images):
+    """What serves the image is not left there alone with the mount, so the device goes by itself."""
+    image = images.make(size="32M")
+    folder = os.path.join(os.path.dirname(os.path.dirname(image)), "inside")
+    os.mkdir(folder)
+    subprocess.run(["unshare", "--mount", "--propagation", "private", build.ploop(), "mount", "-m", folder, image],
+                   env=images.environment(), check=True, stdout=subprocess.DEVNULL)
+    wait_for(lambda: not images.processes(), what="the end of vz-ploopd")
+    images.check()
+    assert "leaked" in images.ploop("check", image)

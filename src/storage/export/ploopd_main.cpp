@@ -5,14 +5,19 @@
 #include "base/file.hpp"
 #include "base/log.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <syslog.h>
+#include <unistd.h>
+#include <utility>
 
 namespace {
 
@@ -32,6 +37,53 @@ void toSyslog(log::Level level, const char* message) {
 void protect() {
     (void)::prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
     (void)file::writeValue("/proc/self/oom_score_adj", "-1000");
+}
+
+/** What a path is: device and inode, or those of the nearest folder above it that there is. */
+std::pair<dev_t, ino_t> identity(std::string path) {
+    struct stat info;
+    while (::stat(path.c_str(), &info) < 0) {
+        auto slash = path.rfind('/');
+        if (slash == path.npos || path == "/")
+            return {};
+        path.resize(std::max<size_t>(slash, 1));
+    }
+    return {info.st_dev, info.st_ino};
+}
+
+/** The parent of a process; 0 if there is none to be seen. */
+pid_t parentOf(pid_t process) {
+    auto status = file::read(cat("/proc/", process, "/status"));
+    return status ? parseNumber<pid_t>(field(*status, "PPid")).value_or(0) : 0;
+}
+
+/** The mount namespace of the farthest ancestor that lets us have it: mostly the system's own. */
+UniqueFd outermostMounts() {
+    UniqueFd found;
+    for (pid_t process = ::getppid(); process > 0; process = parentOf(process)) {
+        UniqueFd mounts(::open(cat("/proc/", process, "/ns/mnt").c_str(), O_RDONLY | O_CLOEXEC));
+        if (mounts)
+            found = std::move(mounts);
+    }
+    return found;
+}
+
+/**
+ * Goes to an outer mount namespace if the image and our run folder are the same there. In the caller's, the
+ * file system on the image might be mounted when nobody but us is left in it: it would stay mounted, and if
+ * we were killed the kernel would wait for ever for a device that waits for our end.
+ */
+void leaveMounts(const UniqueFd& outer, const std::string& image) {
+    UniqueFd own(::open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
+    struct stat here, there;
+    if (!own || !outer || ::fstat(own.get(), &here) < 0 || ::fstat(outer.get(), &there) < 0 ||
+        here.st_ino == there.st_ino)
+        return;
+    auto ids = [&] { return std::pair(identity(image), identity(runFolder())); };
+    auto before = ids();
+    if (::setns(outer.get(), CLONE_NEWNS) == 0 && ids() != before)
+        (void)::setns(own.get(), CLONE_NEWNS);
+    (void)::chdir("/");
 }
 
 struct Options {
@@ -112,13 +164,15 @@ void obey(const std::shared_ptr<Server>& server, sigset_t signals) {
     }).detach();
 }
 
-int serve(UniqueFd channel, int argc, char** argv) {
+int serve(UniqueFd channel, const UniqueFd& outerMounts, int argc, char** argv) {
     sigset_t signals; // for all threads
     ::sigemptyset(&signals);
     ::sigaddset(&signals, SIGTERM);
     ::sigaddset(&signals, SIGINT);
     ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     auto options = optionsFrom(argc, argv);
+    if (options)
+        leaveMounts(outerMounts, options->server.descriptor);
     if (options)
         options->server.progress = [&](uint64_t, uint64_t) { return isWanted(channel.get()); };
     auto started = options ? Server::start(options->server) : std::move(options).takeError();
@@ -146,6 +200,7 @@ int serve(UniqueFd channel, int argc, char** argv) {
 
 int main(int argc, char** argv) {
     UniqueFd channel(channelFd);
+    auto outerMounts = outermostMounts();
     // Whoever starts us does not wait for our end, and may end before.
     pid_t child = ::fork();
     if (child != 0)
@@ -160,7 +215,7 @@ int main(int argc, char** argv) {
     ::signal(SIGHUP, SIG_IGN);
     try {
         // The thread for signals is left as it is.
-        ::_exit(serve(std::move(channel), argc, argv));
+        ::_exit(serve(std::move(channel), outerMounts, argc, argv));
     } catch (const std::exception& failure) {
         log::error(failure.what());
         return 1;

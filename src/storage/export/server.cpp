@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "base/rollback.hpp"
+#include "storage/export/freezer.hpp"
 #include "storage/ploop/check.hpp"
 #include "storage/ploop/gpt.hpp"
 #include "storage/ploop/locate.hpp"
@@ -11,8 +12,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 namespace vz::exports {
@@ -21,35 +20,6 @@ namespace {
 
 /** Programs such as udev open devices for a moment. */
 constexpr std::chrono::seconds detachWait{10}, closeWait{5};
-
-/** A file system in which nothing changes; what is on the device is all there is to it. */
-class Frozen {
-public:
-    explicit Frozen(int fd) {
-        if (fd < 0)
-            return;
-        frozen_ = ::ioctl(fd, FIFREEZE, 0) == 0;
-        if (frozen_)
-            fd_ = fd;
-        else
-            failed_ = errno;
-    }
-    Frozen(const Frozen&) = delete;
-    Frozen& operator=(const Frozen&) = delete;
-    ~Frozen() {
-        if (frozen_)
-            (void)::ioctl(fd_, FITHAW, 0);
-    }
-    /** Not of one that somebody else has frozen, or that cannot be. */
-    int failed() const { return failed_ == EBUSY || failed_ == EOPNOTSUPP ? 0 : failed_; }
-    /** Also if it is somebody else who has frozen it. */
-    bool still() const { return frozen_ || failed_ == EBUSY; }
-
-private:
-    int fd_ = -1;
-    int failed_ = 0;
-    bool frozen_ = false;
-};
 
 /** While there is one, what takes long stops where it can. */
 class Stopper {
@@ -291,8 +261,7 @@ void Server::converse(UniqueFd socket) {
  */
 void Server::workAlone(int socket) {
     std::unique_lock working(work_, std::try_to_lock);
-    UniqueFd folder;
-    std::optional<Frozen> frozen;
+    Freezer frozen;
     auto begun = [&]() -> Result<Texts> {
         if (!working)
             return fail(ErrorCode::ResourceBusy, attachment_.descriptor, " is being worked on: try later");
@@ -305,7 +274,7 @@ void Server::workAlone(int socket) {
         if (!packet || !*packet)
             return;
         if ((*packet)->texts[0] == "end") {
-            frozen.reset();
+            frozen = {};
             working.unlock();
             answer(socket, [] { return Texts{}; });
             return;
@@ -313,12 +282,11 @@ void Server::workAlone(int socket) {
         answer(socket, [&]() -> Result<Texts> {
             if ((*packet)->texts[0] != "freeze")
                 return work(socket, **packet);
-            frozen.reset();
-            folder = std::move((*packet)->fd);
-            frozen.emplace(folder.get());
-            if (frozen->failed())
-                return failErrno(frozen->failed(), "cannot freeze the file system");
-            return Texts{frozen->still() ? "frozen" : "not"};
+            frozen = {};
+            VZ_TRY(frozen, Freezer::freeze(std::move((*packet)->fd)));
+            if (frozen.failed())
+                return failErrno(frozen.failed(), "cannot freeze the file system");
+            return Texts{frozen.still() ? "frozen" : "not"};
         });
     }
 }
@@ -362,7 +330,7 @@ bool Server::gone() {
     return gone_;
 }
 
-Result<Texts> Server::serve(int socket, const Packet& request) {
+Result<Texts> Server::serve(int socket, Packet& request) {
     const auto& texts = request.texts;
     if (texts[0] == "detach")
         return detach();
@@ -385,7 +353,7 @@ Result<void> Server::requireAttached(std::unique_lock<std::mutex>& working) {
 }
 
 /** A request that needs the image to itself. */
-Result<Texts> Server::work(int socket, const Packet& request) {
+Result<Texts> Server::work(int socket, Packet& request) {
     const auto& texts = request.texts;
     // Who hangs up wants it no more; who is stopped for a while (Ctrl-Z) misses some of it.
     auto progress = [&](uint64_t done, uint64_t total) {
@@ -401,7 +369,7 @@ Result<Texts> Server::work(int socket, const Packet& request) {
     return done;
 }
 
-Result<Texts> Server::perform(const Packet& request, const ploop::Progress& progress) {
+Result<Texts> Server::perform(Packet& request, const ploop::Progress& progress) {
     const auto& texts = request.texts;
     if (texts[0] == "resize")
         return resize(texts);
@@ -427,11 +395,11 @@ Result<Texts> Server::perform(const Packet& request, const ploop::Progress& prog
 }
 
 /** "snapshot [GUID]", with a descriptor of something in the file system that is on the device. */
-Result<Texts> Server::snapshot(const Packet& request) {
+Result<Texts> Server::snapshot(Packet& request) {
     std::optional<ploop::Guid> guid;
     if (request.texts.size() > 1)
         guid = request.texts[1];
-    Frozen frozen(request.fd.get());
+    VZ_TRY(auto frozen, Freezer::freeze(std::move(request.fd)));
     if (frozen.failed())
         return failErrno(frozen.failed(), "cannot freeze the file system");
     VZ_TRY(auto made, volume_->snapshot(guid));

@@ -56,12 +56,12 @@ private:
     void converse(UniqueFd socket);
     void workAlone(int socket);
     bool answer(int socket, const std::function<Result<Texts>()>& body);
-    Result<Texts> serve(int socket, const Packet& request);
-    Result<Texts> work(int socket, const Packet& request);
+    Result<Texts> serve(int socket, Packet& request);
+    Result<Texts> work(int socket, Packet& request);
     Result<void> requireAttached(std::unique_lock<std::mutex>& working);
     Result<void> requireLive() const;
     Error onPlainLoop() const;
-    Result<Texts> snapshot(const Packet& request);
+    Result<Texts> snapshot(Packet& request);
     Result<Texts> resize(const Texts& arguments);
     Result<Texts> merge(const Texts& arguments, const ploop::Progress& progress);
     Result<Texts> check();
@@ -70,7 +70,7 @@ private:
     bool gone();
     Result<bool> claimed();
     Result<void> release();
-    Result<Texts> perform(const Packet& request, const ploop::Progress& progress);
+    Result<Texts> perform(Packet& request, const ploop::Progress& progress);
     Result<void> noteFiles();
     ploop::Image& image() { return volume_ ? volume_->image() : *image_; }
 
