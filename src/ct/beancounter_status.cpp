@@ -68,7 +68,23 @@ uint64_t pendingSignals(pid_t init) {
     return parseNumber<uint64_t>(value.substr(0, value.find('/'))).value_or(0);
 }
 
+/** The type of the file system that is on top at a place in the mount table of a process. */
+std::string_view typeAt(std::string_view mountInfo, std::string_view place) {
+    std::string_view type;
+    for (auto line : lines(mountInfo)) {
+        auto parts = split(line, ' ');
+        auto separator = std::ranges::find(parts, "-");
+        if (parts.size() > 4 && parts[4] == place && parts.end() - separator > 1)
+            type = separator[1];
+    }
+    return type;
+}
+
 uint64_t ptys(pid_t init) {
+    // What the container has mounted there itself might never answer.
+    auto table = file::read(cat("/proc/", init, "/mountinfo"));
+    if (!table || typeAt(*table, "/dev") != "tmpfs" || typeAt(*table, "/dev/pts") != "devpts")
+        return 0;
     auto names = file::list(cat("/proc/", init, "/root/dev/pts"));
     if (!names)
         return 0;

@@ -40,7 +40,8 @@ struct Observer {
 
 /** Handles into a running container's namespaces, for setns(2). */
 struct Namespaces {
-    std::vector<UniqueFd> fds; ///< in the order of entering: user (if any), ipc, uts, net, cgroup, pid, mnt
+    std::vector<UniqueFd> fds; ///< in the order of entering: user (if any), ipc, uts, net, cgroup, pid, mnt;
+                               ///< ipc first if it is not the user namespace's own
 };
 
 /**

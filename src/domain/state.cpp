@@ -82,6 +82,8 @@ Result<void> saveState(const std::string& runDir, const RuntimeState& state) {
     xml::setText(xml::addChild(root, "cgroup"), state.cgroup);
     // As text: it is kept byte for byte, whatever is in it.
     xml::setText(xml::addChild(root, "domain"), state.liveXml);
+    if (!state.tuning.empty())
+        xml::setText(xml::addChild(root, "tuning"), state.tuning);
     return file::writeVolatile(statePath(runDir), xml::format(doc.get()));
 }
 
@@ -112,6 +114,7 @@ Result<RuntimeState> loadState(const std::string& runDir) {
         state.disks.push_back(readDisk(disk));
     state.cgroup = xml::text(xml::child(root, "cgroup"));
     state.liveXml = xml::text(xml::child(root, "domain"));
+    state.tuning = xml::text(xml::child(root, "tuning"));
     return state;
 }
 

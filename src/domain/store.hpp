@@ -65,6 +65,7 @@ struct RuntimeState {
     bool autodestroy = false; ///< dies with the connection that started it
     unsigned boots = 1;
     std::vector<ct::IdRange> uidMap, gidMap; ///< the id ranges in force
+    std::string tuning;                      ///< live XML whose limits are just being set, else empty
     std::string cpus;                        ///< those it was given, as a list; empty: all
     std::vector<std::string> hostInterfaces; ///< host ends to remove if they are left over
     std::vector<UsedDisk> disks;

@@ -104,6 +104,9 @@ domain::RuntimeState ContainerDomain::runtimeState() const {
     domain::RuntimeState state;
     if (auto xml = live_->config.toXml(driver_.parser(), VIR_DOMAIN_XML_SECURE))
         state.liveXml = *std::move(xml);
+    if (auto xml = live_->tuning ? live_->tuning->toXml(driver_.parser(), VIR_DOMAIN_XML_SECURE)
+                                 : Result<std::string>(std::string()))
+        state.tuning = *std::move(xml);
     state.cgroup = live_->cgroup->save();
     state.persistent = persistent_;
     state.paused = state_ == VIR_DOMAIN_PAUSED;

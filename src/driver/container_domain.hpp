@@ -128,6 +128,7 @@ private:
         std::shared_ptr<ct::Cgroup> cgroup;
         std::vector<domain::UsedDisk> disks;
         virConnectPtr autodestroyOwner = nullptr;
+        std::optional<domain::Config> tuning; ///< whose limits are just being set
         bool destroying = false;
         bool forSnapshot = false; ///< its end is part of a snapshot or revert
         bool finishing = false;   ///< its remains are being removed
@@ -149,6 +150,9 @@ private:
     void setState(int state, int reason);      ///< lock_ held
     domain::RuntimeState runtimeState() const; ///< lock_ held
     Result<void> saveRuntime();
+    Result<void> setTuning(std::optional<domain::Config> config);
+    /** What a daemon that died in the midst of tune() has set goes back to what it was. */
+    Result<void> undoTuning(const Live& live, const domain::RuntimeState& state);
     Result<void> stopForSnapshot();
     bool ending() const; ///< it was active, and is not for long, or any more
     Result<domain::Snapshot> describeSnapshot(const domain::SnapshotRequest& request, bool active) const;

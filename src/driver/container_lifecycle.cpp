@@ -227,11 +227,8 @@ Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
     live.facts.uidMap = state.uidMap;
     live.facts.gidMap = state.gidMap;
     live.facts.cpus = state.cpus;
-    // A daemon that died in the midst of a change has written down how it was before.
-    if (auto limits = limitsOf(driver_, definition, state.cpus))
-        warn(live.cgroup->apply(*limits), "cannot set the limits of a running container again");
-    else
-        log::warning("the limits of ", uuid_, " are not known: ", limits.error().message());
+    if (!state.tuning.empty())
+        warn(undoTuning(live, state), "the limits of a running container are not what they were");
     setLabel(live.facts, live.facts.id);
     auto refreshed = live.config.withFacts(driver_.parser(), live.facts);
     if (refreshed)

@@ -36,6 +36,26 @@ Result<void> checkLiveChange(const domain::Extension& from, const domain::Extens
 
 } // namespace
 
+Result<void> ContainerDomain::setTuning(std::optional<domain::Config> config) {
+    {
+        std::lock_guard lock(lock_);
+        if (!live_)
+            return notRunning();
+        live_->tuning = std::move(config);
+    }
+    return saveRuntime();
+}
+
+Result<void> ContainerDomain::undoTuning(const Live& live, const domain::RuntimeState& state) {
+    VZ_TRY(auto wanted, domain::Config::parse(driver_.parser(), state.tuning, {.live = true}));
+    VZ_TRY(auto from, limitsOf(driver_, wanted.definition(), {}));
+    VZ_TRY(auto to, limitsOf(driver_, live.config.definition(), state.cpus));
+    // Which CPUs it was to be given is not known.
+    if (driver_.cgroupHost().has("cpuset"))
+        from.cpusetCpus = "unknown";
+    return live.cgroup->apply(changes(from, to));
+}
+
 Result<void> ContainerDomain::tune(domain::Config config) {
     VZ_TRY(auto group, cgroup());
     auto before = current();
@@ -49,15 +69,22 @@ Result<void> ContainerDomain::tune(domain::Config config) {
         if (live_)
             live_->facts.cpus = list;
     };
+    // A daemon that dies from here on leaves behind what it was about to do.
+    VZ_CHECK(setTuning(config));
     Rollback undo;
     undo.add([&] {
         useCpus(cpusBefore);
+        (void)setTuning({});
         if (auto undone = group->apply(changes(to, from)); !undone)
             log::warning("limits of ", uuid_, " are not what they were: ", undone.error().message());
     });
     VZ_CHECK(group->apply(changes(from, to)));
     useCpus(cpusNow);
-    // A daemon that dies before this is written finds the limits of before, and sets them again.
+    {
+        std::lock_guard lock(lock_);
+        if (live_)
+            live_->tuning.reset();
+    }
     VZ_CHECK(setLive(std::move(config)));
     undo.dismiss();
     return {};

@@ -183,6 +183,8 @@ ct::CgroupLimits changes(const ct::CgroupLimits& from, const ct::CgroupLimits& t
         out.memoryBytes = to.memoryBytes;
         if (!out.memorySwapBytes)
             out.memorySwapBytes = to.memorySwapBytes;
+        // On cgroup2 the way to a lower limit leads over this one.
+        out.memorySoftBytes = to.memorySoftBytes.value_or(ct::unlimitedBytes);
     }
     if (from.cpuUnits != to.cpuUnits || from.cpuShares != to.cpuShares) {
         out.cpuShares = to.cpuShares;

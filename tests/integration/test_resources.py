@@ -3,14 +3,21 @@
 
 import os
 import re
+from xml.sax.saxutils import escape
 
 import libvirt
 import pytest
 
 
-def group_file(guest, controller, name):
-    """The content of a file in the cgroup that has a container's limits, v1 or v2; None if there is none."""
-    with open(f"/proc/{guest.id()}/cgroup", encoding="utf-8") as file:
+def init_of(guest):
+    """The host pid of a container's init, also while no daemon runs."""
+    guest.init_pid = guest.id() if guest.daemon.running() else guest.init_pid
+    return guest.init_pid
+
+
+def group_path(guest, controller, name):
+    """A file in the cgroup that has a container's limits, v1 or v2; None if there is none."""
+    with open(f"/proc/{init_of(guest)}/cgroup", encoding="utf-8") as file:
         lines = [line.rstrip("\n").split(":", 2) for line in file]
     for _, controllers, path in lines:
         unified = controllers == ""
@@ -22,9 +29,22 @@ def group_file(guest, controller, name):
         base = path[:path.index("/ct/payload") + len("/ct")] if "/ct/payload" in path else path
         full = os.path.join(mount + base, name)
         if os.path.exists(full):
-            with open(full, encoding="utf-8") as file:
-                return file.read().strip()
+            return full
     return None
+
+
+def group_file(guest, controller, name):
+    path = group_path(guest, controller, name)
+    if not path:
+        return None
+    with open(path, encoding="utf-8") as file:
+        return file.read().strip()
+
+
+def set_group_file(guest, controller, names, value):
+    path = next(filter(None, (group_path(guest, controller, name) for name in names)))
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(value)
 
 
 def memory_limit(guest):
@@ -222,6 +242,27 @@ def test_limits_hold_from_the_start_and_over_a_restart_of_the_daemon(daemon, mak
     assert memory_limit(guest) == 80 << 20
 
 
+def test_change_that_a_crash_cut_off_is_undone(daemon, running):
+    daemon.virsh("schedinfo", "ct", "--live", "vcpu_quota=20000")
+    wanted = running.live_xml("--security-info")
+    daemon.virsh("schedinfo", "ct", "--live", "vcpu_quota=0")
+    init_of(running)
+    daemon.kill9()
+    # As it is between the first knob and the new live XML.
+    state = os.path.join(daemon.folder, "run/vz", running.uuid, "state.xml")
+    with open(state, encoding="utf-8") as file:
+        text = file.read()
+    with open(state, "w", encoding="utf-8") as file:
+        file.write(text.replace("</vzstate>", f"<tuning>{escape(wanted)}</tuning></vzstate>"))
+    set_group_file(running, "cpu", ("cpu.cfs_quota_us", "cpu.max"), "20000")
+    daemon.start()
+    daemon.virsh("list")
+    quota = group_file(running, "cpu", "cpu.cfs_quota_us")
+    assert quota == "-1" if quota else group_file(running, "cpu", "cpu.max").startswith("max")
+    with open(state, encoding="utf-8") as file:
+        assert "<tuning>" not in file.read()
+
+
 def test_flags_are_those_of_libvirt(daemon, make_guest, conn):
     stopped = make_guest("stopped").define()
     domain = conn.lookupByName("stopped")
@@ -325,11 +366,13 @@ def test_numsiginfo_limits_pending_signals(daemon, make_guest):
 
 @pytest.mark.host
 def test_shared_memory_is_limited_and_cannot_be_raised_inside(daemon, make_guest):
-    text, _ = run_as_init(make_guest, "cat /proc/sys/kernel/shmall; echo 999 >/proc/sys/kernel/shmall; "
+    text, guest = run_as_init(make_guest, "cat /proc/sys/kernel/shmall; echo 999 >/proc/sys/kernel/shmall; "
                           "cat /proc/sys/kernel/shmall", shmpages=64)
     lines = text.splitlines()
     assert lines[0] == lines[-1] == "64" and len(lines) == 3, text
     assert counters(daemon)["shmpages"]["limit"] == 64
+    # Who enters has to enter the IPC namespace before the user namespace.
+    assert guest.inside("/bin/cat", "/proc/sys/kernel/shmall").strip() == "64"
 
 
 @pytest.mark.host

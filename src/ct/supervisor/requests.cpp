@@ -183,8 +183,12 @@ Result<ct::Message> Supervisor::netNamespace(const ct::Record&) {
 Result<ct::Message> Supervisor::namespaces(const ct::Record&) {
     VZ_CHECK(needInit());
     ct::Message reply = ok();
-    // The order in which libvirt's clients enter them: the user namespace gives the right to the others.
-    for (const char* name : {"user", "ipc", "uts", "net", "cgroup", "pid", "mnt"}) {
+    // The order in which libvirt's clients enter them: the user namespace gives the right to the others, but
+    // to an IPC namespace that is the host's to administer only before it.
+    std::vector<const char*> names{"user", "ipc", "uts", "net", "cgroup", "pid", "mnt"};
+    if (spec_.sharedMemPages)
+        std::swap(names[0], names[1]);
+    for (const char* name : names) {
         if (std::string_view(name) == "user" && !held_.user)
             continue;
         VZ_TRY(auto handle, file::open(cat("/proc/", init_.pid, "/ns/", name), O_RDONLY));
