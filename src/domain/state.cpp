@@ -39,9 +39,10 @@ Result<std::vector<ct::IdRange>> readRanges(xmlNode* root, const char* name) {
 
 /** The texts of a disk by the names of their attributes. */
 constexpr std::pair<const char*, std::string UsedDisk::*> diskTexts[] = {
-    {"name", &UsedDisk::name},     {"path", &UsedDisk::path},           {"image", &UsedDisk::image},
-    {"device", &UsedDisk::device}, {"partition", &UsedDisk::partition}, {"place", &UsedDisk::place},
-    {"type", &UsedDisk::fsType}};
+    {"name", &UsedDisk::name},           {"path", &UsedDisk::path},
+    {"image", &UsedDisk::image},         {"device", &UsedDisk::device},
+    {"partition", &UsedDisk::partition}, {"place", &UsedDisk::place},
+    {"type", &UsedDisk::fsType},         {"statistics", &UsedDisk::statistics}};
 
 void addDisk(xmlNode* root, const UsedDisk& disk) {
     auto* element = xml::addChild(root, "disk");

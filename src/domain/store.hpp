@@ -49,7 +49,8 @@ struct UsedDisk {
     std::string device;    ///< block device on the host
     std::string partition; ///< what has the file system; empty if none was found
     std::string fsType;
-    std::string place; ///< inside: where it is mounted, or its device node
+    std::string place;      ///< inside: where it is mounted, or its device node
+    std::string statistics; ///< of an image's device when it was attached: loop devices go on counting
     bool mounted = false;
     bool readOnly = false;
 };

@@ -151,22 +151,25 @@ Result<void> growImage(const domain::UsedDisk& disk, uint64_t bytes, uint64_t no
     return {};
 }
 
-/** Documentation/block/stat.rst: times are in milliseconds, sectors have 512 bytes. */
-Result<BlockCounters> countersOf(const domain::UsedDisk& disk) {
-    struct stat info {};
-    if (::stat(disk.device.c_str(), &info) < 0)
-        return failErrno(errno, "cannot look at ", disk.device);
-    VZ_TRY(auto text,
-           file::read(cat("/sys/dev/block/", major(info.st_rdev), ":", minor(info.st_rdev), "/stat")));
+/** The numbers of Documentation/block/stat.rst; those that this kernel does not have are 0. */
+std::vector<uint64_t> statNumbers(std::string_view text) {
     std::vector<uint64_t> numbers;
     for (auto word : split(trim(text), ' ')) {
         if (!word.empty())
             numbers.push_back(parseNumber<uint64_t>(word).value_or(0));
     }
     numbers.resize(std::max<size_t>(numbers.size(), 17));
+    return numbers;
+}
+
+/** Since the container has it; times are in milliseconds, sectors have 512 bytes. */
+Result<BlockCounters> countersOf(const domain::UsedDisk& disk) {
+    VZ_TRY(auto text, blockStatistics(disk.device));
+    auto now = statNumbers(text), before = statNumbers(disk.statistics);
+    auto since = [&](size_t index) { return now[index] - std::min(now[index], before[index]); };
     constexpr uint64_t sector = 512, ms = 1000000;
-    return BlockCounters{numbers[0],          numbers[2] * sector, numbers[3] * ms, numbers[4],
-                         numbers[6] * sector, numbers[7] * ms,     numbers[15],     numbers[16] * ms};
+    return BlockCounters{since(0),          since(2) * sector, since(3) * ms, since(4),
+                         since(6) * sector, since(7) * ms,     since(15),     since(16) * ms};
 }
 
 /** One, or, without a name, all together. */

@@ -166,6 +166,7 @@ Result<void> DiskLeases::openImage(Lease& lease, const std::string& path, Mode m
     lease.disk.device = held->attachment.device;
     lease.attachment = std::move(held->attachment);
     lease.holder = std::move(held->holder);
+    lease.disk.statistics = blockStatistics(lease.disk.device).valueOr({});
     return {};
 }
 
@@ -195,6 +196,13 @@ void DiskLeases::giveBack() {
             log::warning("an image is not closed after a failure: ", closed.error().message());
     }
     leases_.clear();
+}
+
+Result<std::string> blockStatistics(const std::string& device) {
+    struct stat info {};
+    if (::stat(device.c_str(), &info) < 0)
+        return failErrno(errno, "cannot look at ", device);
+    return file::read(cat("/sys/dev/block/", major(info.st_rdev), ":", minor(info.st_rdev), "/stat"));
 }
 
 const domain::UsedDisk* diskNamed(const std::vector<domain::UsedDisk>& disks, const std::string& name) {

@@ -54,6 +54,9 @@ Result<std::string> hostPathOf(const domain::Disk& disk);
 /** Whether what a <filesystem> mounts is on a disk of its own. */
 bool isOnDisk(const domain::Filesystem& filesystem);
 
+/** What the kernel has counted for a block device (Documentation/block/stat.rst). */
+Result<std::string> blockStatistics(const std::string& device);
+
 /** The one with that name; null if there is none. */
 const domain::UsedDisk* diskNamed(const std::vector<domain::UsedDisk>& disks, const std::string& name);
 

@@ -394,6 +394,17 @@ def test_figures(daemon, conn, make_guest, images):
     assert "32.000 MiB" in daemon.virsh("domblkinfo", "ct", "vdb", "--human").stdout
 
 
+def test_figures_begin_with_the_container(conn, make_guest, images):
+    """The kernel goes on counting for a loop device whatever it was used for before."""
+    guest = make_guest(devices=disk_xml(raw_image(images, "raw.img", 32), "vdb")).define().start().ready()
+    domain = conn.lookupByName("ct")
+    guest.inside("/bin/sh", "-c", "dd if=/dev/urandom of=/mnt/vdb/file bs=1M count=16 conv=fsync 2>/dev/null")
+    assert domain.blockStats("vdb")[3] >= 16 * MIB
+    domain.destroy()
+    guest.start().ready()
+    assert domain.blockStats("vdb")[3] < 16 * MIB
+
+
 def free_inside(guest, folder):
     return int(guest.inside("/bin/df", "-k", folder).splitlines()[-1].split()[1])
 
