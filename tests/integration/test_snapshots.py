@@ -821,7 +821,7 @@ def test_nothing_stays_frozen(images, end):
 
 
 def test_daemon_and_ploopd_killed_while_frozen(subject):
-    """What waits for a frozen file system cannot be killed: the next daemon thaws it."""
+    """What waits for a frozen file system cannot be killed: it goes on by itself when its vz-ploopd has died."""
     subject.make("one")
     subject.guest.start()
     subject.booted()
@@ -841,7 +841,6 @@ def test_daemon_and_ploopd_killed_while_frozen(subject):
                    f'<image>{image}</image></pending>')
     subject.daemon.start()
     settled(subject)
-    assert "was frozen, and goes on" in subject.daemon.log()
     subject.virsh("destroy")
     assert subject.names() == ["one"] and subject.states() == {subject.guid("one")}
     subject.guest.start()

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "storage/export/freezer.hpp"
 
-#include <algorithm>
+#include "base/process.hpp"
+
 #include <cerrno>
+#include <csignal>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <utility>
@@ -15,33 +16,7 @@ namespace vz::exports {
 
 namespace {
 
-void closeRange(unsigned first, unsigned last) {
-    if (first <= last)
-        (void)::syscall(SYS_close_range, first, last, 0u);
-}
-
-/**
- * The process that freezes; its life is that of the freeze. It is forked from one with many threads, so
- * nothing but system calls is done here. It keeps no other file: /dev/fuse open here would keep the requests
- * of a dead vz-ploopd waiting.
- */
-[[noreturn]] void holdStill(int folder, int channel) {
-    auto low = static_cast<unsigned>(std::min(folder, channel));
-    auto high = static_cast<unsigned>(std::max(folder, channel));
-    if (low > 0)
-        closeRange(0, low - 1);
-    closeRange(low + 1, high - 1);
-    closeRange(high + 1, ~0u);
-    int outcome = ::ioctl(folder, FIFREEZE, 0) == 0 ? 0 : errno;
-    if (::send(channel, &outcome, sizeof outcome, MSG_NOSIGNAL) == sizeof outcome) {
-        char end;
-        while (::recv(channel, &end, 1, 0) < 0 && errno == EINTR) {
-        }
-    }
-    if (outcome == 0)
-        (void)::ioctl(folder, FITHAW, 0);
-    ::_exit(0);
-}
+constexpr int folderFd = 3, channelFd = 4; ///< of the process that freezes
 
 } // namespace
 
@@ -54,13 +29,10 @@ Result<Freezer> Freezer::freeze(UniqueFd folder) {
         return failErrno(errno, "cannot make a socket");
     freezer.channel_.reset(ends[0]);
     UniqueFd theirs(ends[1]);
-    freezer.process_ = ::fork();
-    if (freezer.process_ < 0) {
-        freezer.process_ = 0;
-        return failErrno(errno, "cannot start a process that freezes the file system");
-    }
-    if (freezer.process_ == 0)
-        holdStill(folder.get(), theirs.get());
+    process::Command command;
+    command.argv = {"/proc/self/exe", std::string(freezerArgument)};
+    command.fds = {{folderFd, folder.get()}, {channelFd, theirs.get()}};
+    VZ_TRY(freezer.process_, process::spawn(command));
     theirs.reset();
     folder.reset();
     ssize_t got;
@@ -71,6 +43,21 @@ Result<Freezer> Freezer::freeze(UniqueFd folder) {
         return fail(ErrorCode::OperationFailed, "the process that freezes the file system was killed");
     freezer.asked_ = true;
     return freezer;
+}
+
+int holdStill() {
+    // It ends when it is told to, not before.
+    for (int number : {SIGTERM, SIGINT, SIGHUP})
+        ::signal(number, SIG_IGN);
+    int outcome = ::ioctl(folderFd, FIFREEZE, 0) == 0 ? 0 : errno;
+    if (::send(channelFd, &outcome, sizeof outcome, MSG_NOSIGNAL) == sizeof outcome) {
+        char end;
+        while (::recv(channelFd, &end, 1, 0) < 0 && errno == EINTR) {
+        }
+    }
+    if (outcome == 0)
+        (void)::ioctl(folderFd, FITHAW, 0);
+    return 0;
 }
 
 Freezer::Freezer(Freezer&& other) noexcept

@@ -4,9 +4,14 @@
 #include "base/result.hpp"
 #include "base/unique_fd.hpp"
 
+#include <string_view>
 #include <sys/types.h>
 
 namespace vz::exports {
+
+/** What vz-ploopd is called with to be such a process; and what it does then, with its descriptors. */
+inline constexpr std::string_view freezerArgument = "--hold-still";
+int holdStill();
 
 /**
  * A file system in which nothing changes (FIFREEZE); what is on its device is all there is to it. It goes on
@@ -14,7 +19,8 @@ namespace vz::exports {
  *
  * A process of its own holds the descriptor and does the freezing: one that serves the device below a file
  * system must never be the last to have that open. Its end would have to wait for the file system to be
- * unmounted, which waits for the device.
+ * unmounted, which waits for the device. It is a new program, not a copy of this one: that would keep alive
+ * what is mapped here (io_uring), and so /dev/fuse, whose requests then wait for a dead process.
  */
 class Freezer {
 public:

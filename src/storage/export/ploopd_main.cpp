@@ -4,6 +4,7 @@
 
 #include "base/file.hpp"
 #include "base/log.hpp"
+#include "storage/export/freezer.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -199,6 +200,8 @@ int serve(UniqueFd channel, const UniqueFd& outerMounts, int argc, char** argv) 
 } // namespace
 
 int main(int argc, char** argv) {
+    if (argc == 2 && argv[1] == freezerArgument)
+        return holdStill();
     UniqueFd channel(channelFd);
     auto outerMounts = outermostMounts();
     // Whoever starts us does not wait for our end, and may end before.
