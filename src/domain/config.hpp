@@ -105,4 +105,10 @@ private:
  */
 Result<void> checkStartable(const Definition& definition, const Paths& paths = {});
 
+/**
+ * ConfigUnsupported if the block device @p path has the host's own /, also if that is on a partition of it or
+ * on a device that is made of it (device mapper, RAID; /sys/dev/block/M:N/slaves).
+ */
+Result<void> checkNotHostRoot(const std::string& path);
+
 } // namespace vz::domain

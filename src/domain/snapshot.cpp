@@ -120,7 +120,13 @@ Result<std::optional<Config>> readConfig(const abi::DomainXml& parser, xmlNode* 
     return std::optional(*std::move(config));
 }
 
+/** In every image these are its present state and the parent of its base: no snapshots. */
+constexpr std::string_view reservedGuids[] = {"{5fbaabe3-6958-40ff-92a7-860e329aab41}",
+                                              "{00000000-0000-0000-0000-000000000000}"};
+
 bool isGuid(std::string_view text) {
+    if (std::find(std::begin(reservedGuids), std::end(reservedGuids), text) != std::end(reservedGuids))
+        return false;
     if (text.size() != 38 || text.front() != '{' || text.back() != '}')
         return false;
     for (size_t i = 1; i < 37; ++i) {

@@ -5,9 +5,12 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace vz::domain {
@@ -134,17 +137,67 @@ Result<void> checkFolder(const Filesystem& filesystem, bool isRoot, const Paths&
     return isRoot ? checkRootFolder(filesystem.source, *info, paths) : Result<void>();
 }
 
+/** What / is mounted from, by mountinfo's word after the " - " and the type: btrfs has device numbers of its
+ * own. */
+void addMountSources(std::vector<dev_t>& devices) {
+    for (const char* list : {"/proc/self/mountinfo", "/proc/1/mountinfo"}) {
+        auto text = file::read(list, 64u << 20);
+        if (!text)
+            continue;
+        for (auto line : lines(*text)) {
+            auto fields = split(line, ' ');
+            auto dash = std::find(fields.begin(), fields.end(), "-");
+            if (fields.size() < 5 || fields[4] != "/" || fields.end() - dash < 3)
+                continue;
+            struct stat info {};
+            if (::stat(unescape(dash[2]).c_str(), &info) == 0 && S_ISBLK(info.st_mode))
+                devices.push_back(info.st_rdev);
+        }
+    }
+}
+
+/** The number in a "dev" file of sysfs. */
+std::optional<dev_t> numberIn(const std::string& file) {
+    auto text = file::read(file);
+    if (!text)
+        return std::nullopt;
+    auto parts = split(trim(*text), ':');
+    auto major = parts.size() == 2 ? parseNumber<unsigned>(parts[0]) : std::nullopt;
+    auto minor = parts.size() == 2 ? parseNumber<unsigned>(parts[1]) : std::nullopt;
+    return major && minor ? std::optional(makedev(*major, *minor)) : std::nullopt;
+}
+
+/** All block devices that the host's / is on: the partition, the disk, and what they are made of. */
+std::vector<dev_t> hostRootDevices() {
+    std::vector<dev_t> devices;
+    for (const auto& root : hostRoots())
+        devices.push_back(root.device);
+    addMountSources(devices);
+    for (size_t i = 0; i < devices.size(); ++i) {
+        auto folder = cat("/sys/dev/block/", major(devices[i]), ":", minor(devices[i]));
+        auto add = [&](const std::string& below) {
+            auto number = numberIn(cat(folder, below, "/dev"));
+            if (number && std::find(devices.begin(), devices.end(), *number) == devices.end())
+                devices.push_back(*number);
+        };
+        if (file::exists(folder + "/partition"))
+            add("/..");
+        if (auto slaves = file::list(folder + "/slaves")) {
+            for (const auto& slave : *slaves)
+                add("/slaves/" + slave);
+        }
+    }
+    return devices;
+}
+
 Result<void> checkBlock(const std::string& path, std::string_view element) {
     auto info = statSource(path, "the device");
     if (!info)
         return unsupported("the <", element, "> source ", path, " cannot be used: ", info.error().message());
     if (!S_ISBLK(info->st_mode))
         return unsupported("the <", element, "> source ", path, " is not a block device");
-    for (const auto& root : hostRoots()) {
-        if (root.device == info->st_rdev)
-            return unsupported("the <", element, "> source ", path, " has the host's own /");
-    }
-    return {};
+    auto checked = checkNotHostRoot(path);
+    return checked ? checked : std::move(checked).takeError().within(cat("the <", element, "> source"));
 }
 
 /** What is in it is looked at when it is attached. */
@@ -153,7 +206,7 @@ Result<void> checkImage(const std::string& source, const std::string& target, st
     if (!info)
         return unsupported("the <", element, "> source ", source, " for ", target,
                            " cannot be used: ", info.error().message());
-    return {};
+    return S_ISBLK(info->st_mode) ? checkBlock(source, element) : Result<void>();
 }
 
 Result<void> checkFilesystem(const Filesystem& filesystem, bool isRoot, const Paths& paths) {
@@ -199,6 +252,14 @@ Result<void> checkHostDevice(const HostDevice& device) {
 }
 
 } // namespace
+
+Result<void> checkNotHostRoot(const std::string& path) {
+    VZ_TRY(auto info, statSource(path, "the device"));
+    auto devices = hostRootDevices();
+    if (S_ISBLK(info.st_mode) && std::find(devices.begin(), devices.end(), info.st_rdev) != devices.end())
+        return unsupported(path, " has the host's own /");
+    return {};
+}
 
 Result<void> checkStartable(const Definition& definition, const Paths& paths) {
     const auto* root = definition.root();

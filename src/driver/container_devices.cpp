@@ -130,6 +130,7 @@ Result<void> ContainerDomain::attachLive(const std::string& xml) {
     if (auto finished = finish(); !finished) {
         if (auto undone = detachDevice(changed, device, parts); !undone)
             log::warning("a device stays attached after a failure: ", undone.error().message());
+        (void)setLiveParts(std::move(parts)); // as they are after that
         return finished;
     }
     driver_.events().deviceAdded(subject(), device.alias);
@@ -146,9 +147,10 @@ Result<void> ContainerDomain::detachLive(const domain::Config::Device& device) {
         return detached;
     }
     VZ_CHECK(setLiveParts(std::move(parts)));
-    VZ_CHECK(setLive(std::move(changed)));
+    // It is gone, whether or not that can be written down.
+    auto saved = setLive(std::move(changed), true);
     driver_.events().deviceRemoved(subject(), device.alias);
-    return {};
+    return saved;
 }
 
 Result<void> ContainerDomain::updateLive(const std::string& xml) {

@@ -152,13 +152,13 @@ Result<void> ContainerDomain::setConfig(domain::Config config) {
     return define(std::move(config));
 }
 
-Result<void> ContainerDomain::setLive(domain::Config config) {
+Result<void> ContainerDomain::setLive(domain::Config config, bool done) {
     std::lock_guard lock(lock_);
     if (!live_)
         return notRunning();
     auto before = std::exchange(live_->config, std::move(config));
     auto saved = domain::saveState(runDir(), runtimeState());
-    if (!saved)
+    if (!saved && !done)
         live_->config = std::move(before);
     return saved;
 }

@@ -83,7 +83,7 @@ public:
     /** Replaces the config on disk and in memory by an edited one. */
     Result<void> setConfig(domain::Config config);
     /** Replaces the live config by an edited one. */
-    Result<void> setLive(domain::Config config);
+    Result<void> setLive(domain::Config config, bool done = false);
 
     // Devices of the running container; the caller holds the modify job.
     Result<void> attachLive(const std::string& xml);

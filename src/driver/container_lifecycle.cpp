@@ -401,7 +401,8 @@ Result<void> ContainerDomain::destroy(bool graceful) {
     if (auto killed = container->kill(killLimit); !killed && active())
         return killed;
     finishStop(run, ct::StopReason::Destroyed);
-    waitUntilStopped(killLimit);
+    // If the worker does it, that waits for the images.
+    waitUntilStopped(closeLimit + killLimit);
     if (active())
         return fail(ErrorCode::OperationFailed,
                     "the container is dead but its remains could not be removed in time");

@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <ctime>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 namespace vz::driver {
 
@@ -28,15 +30,36 @@ std::string freeName(const domain::SnapshotTree& tree, int64_t created) {
     return name;
 }
 
-exports::FolderOf folderOf(const std::shared_ptr<ct::Container>& container) {
+/** Something in the file system of a disk; an empty descriptor if nothing of it is mounted. */
+Result<UniqueFd> folderOn(ct::Container& container, const domain::UsedDisk& disk) {
+    exports::Attachment attachment;
+    attachment.device = disk.device;
+    attachment.partition = disk.partition;
+    auto found = exports::mountedFolder(attachment, container.supervisor());
+    // What the supervisor has mounted, nobody else can hide.
+    if (found && !*found && !disk.mounted && container.init() != 0)
+        found = exports::mountedFolder(attachment, container.init());
+    if (!found || *found || !disk.mounted)
+        return found;
+    // btrfs has device numbers of its own, by which a mount is not found.
+    VZ_TRY(auto folder, container.openMount(disk.place));
+    struct stat info {};
+    if (::fstat(folder.get(), &info) < 0 || ::major(info.st_dev) != 0)
+        return fail(ErrorCode::OperationFailed, disk.partition, " is not what is mounted at ", disk.place);
+    return folder;
+}
+
+exports::FolderOf folderOf(const std::shared_ptr<ct::Container>& container,
+                           std::vector<domain::UsedDisk> disks) {
     if (!container)
         return {};
-    return [container](const exports::Attachment& attachment) -> Result<UniqueFd> {
-        auto found = exports::mountedFolder(attachment, container->supervisor());
-        // What the supervisor has mounted, nobody else can hide.
-        if ((found && *found) || container->init() == 0)
-            return found;
-        return exports::mountedFolder(attachment, container->init());
+    return [container, disks = std::move(disks)](const exports::Attachment& attachment) -> Result<UniqueFd> {
+        auto disk = std::find_if(disks.begin(), disks.end(),
+                                 [&](const auto& one) { return one.image == attachment.id; });
+        if (disk != disks.end())
+            return folderOn(*container, *disk);
+        return fail(ErrorCode::OperationFailed, attachment.descriptor, " is ", attachment.device,
+                    ", which is not a disk of this container");
     };
 }
 
@@ -103,10 +126,13 @@ Result<void> ContainerDomain::makeStates(const Snapshot& snapshot, bool metadata
     work.name = snapshot.name;
     VZ_TRY(work.document, formatSnapshot(driver_.parser(), snapshot, VIR_DOMAIN_XML_SECURE));
     std::shared_ptr<ct::Container> container;
-    if (auto live = running())
+    std::vector<domain::UsedDisk> used;
+    if (auto live = running()) {
         container = *std::move(live);
+        VZ_TRY(used, disks());
+    }
     VZ_CHECK(snapshots_.begin(work));
-    auto done = exports::snapshotAll(work.images, work.guid, folderOf(container), quiesce);
+    auto done = exports::snapshotAll(work.images, work.guid, folderOf(container, std::move(used)), quiesce);
     if (done && metadata)
         done = snapshots_.put(snapshot);
     if (done && metadata)
@@ -154,7 +180,19 @@ Result<std::string> ContainerDomain::createSnapshot(const SnapshotRequest& reque
 
 Result<std::string> ContainerDomain::redefineSnapshot(Snapshot snapshot, unsigned int flags) {
     VZ_CHECK(settleSnapshots());
-    VZ_CHECK(snapshots_.tree().checkRedefinition(snapshot, uuid_, flags));
+    auto tree = snapshots_.tree();
+    VZ_CHECK(tree.checkRedefinition(snapshot, uuid_, flags));
+    auto before = tree.find(snapshot.name);
+    // What is known already is believed: an image may be away for a while.
+    if (!before || before->guid != snapshot.guid || before->images() != snapshot.images()) {
+        auto now = current(), next = config();
+        std::vector<const domain::Config*> configs{&now, &next};
+        for (const auto* then : {&snapshot.domain, &snapshot.inactive}) {
+            if (*then)
+                configs.push_back(&**then);
+        }
+        VZ_CHECK(checkImages(snapshot, configs));
+    }
     VZ_CHECK(snapshots_.put(snapshot));
     if (flags & VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT)
         VZ_CHECK(snapshots_.setCurrent(snapshot.name));
@@ -201,7 +239,13 @@ Result<void> ContainerDomain::switchStates(const Snapshot& snapshot) {
     work.keep = ploop::randomGuid();
     work.name = snapshot.name;
     VZ_CHECK(snapshots_.begin(work));
-    auto done = work.images.empty() ? Result<void>() : exports::switchAll(work.images, work.guid, work.keep);
+    bool mixed = false;
+    auto done =
+        work.images.empty() ? Result<void>() : exports::switchAll(work.images, work.guid, work.keep, &mixed);
+    if (!done && mixed)
+        return std::move(done).takeError().within(
+            "some images are as before the revert and others as after it; the next start or snapshot call "
+            "tries to finish it");
     if (!done) {
         VZ_CHECK(snapshots_.end());
         return done;
@@ -293,11 +337,14 @@ Result<void> ContainerDomain::deleteSnapshot(const std::string& name, unsigned i
 
 /** A vz-ploopd that was killed as well has thawed nothing, and what waits for that cannot be killed. */
 void ContainerDomain::thawDisks() const {
-    std::lock_guard lock(lock_);
-    if (!live_)
+    auto container = running();
+    auto used = disks();
+    if (!container || !used)
         return;
-    for (const auto& disk : live_->disks)
-        exports::thawMounted(disk.device, disk.partition, live_->container->supervisor());
+    for (const auto& disk : *used) {
+        if (auto folder = folderOn(**container, disk))
+            exports::thaw(*folder, disk.partition);
+    }
 }
 
 Result<void> ContainerDomain::settleSnapshots() {
@@ -305,8 +352,8 @@ Result<void> ContainerDomain::settleSnapshots() {
     if (!work)
         return {};
     auto failed = [&](Error error) {
-        return std::move(error).within(cat("the snapshot call about '", work->name, "' that a daemon was ",
-                                           "killed in cannot be brought to its end"));
+        return std::move(error).within(cat("the snapshot call about '", work->name, "' that was cut off ",
+                                           "cannot be brought to its end"));
     };
     auto tree = snapshots_.tree();
     if (work->kind == PendingWork::Kind::Revert) {

@@ -3,6 +3,7 @@
 
 #include "base/file.hpp"
 #include "base/log.hpp"
+#include "domain/config.hpp"
 #include "driver/volumes.hpp"
 #include "storage/export/partitions.hpp"
 #include "storage/ploop/locate.hpp"
@@ -19,8 +20,12 @@ namespace {
 
 using Located = ploop::Located;
 
-/** What was written shortly before is on its way to the disk. */
-constexpr std::chrono::seconds closeLimit(30);
+using Clock = std::chrono::steady_clock;
+
+std::chrono::milliseconds untilThen(Clock::time_point deadline) {
+    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
+    return std::max(left, std::chrono::milliseconds(0));
+}
 
 /** Mounted, or part of something else: two file systems on one device destroy it. */
 Result<void> checkFree(const std::string& device) {
@@ -141,6 +146,7 @@ Result<DiskLeases::Lease> DiskLeases::open(const std::string& path, Mode mode) {
     lease.disk.readOnly = mode.readOnly;
     switch (found.kind) {
     case Located::Kind::Device:
+        VZ_CHECK(domain::checkNotHostRoot(found.path));
         if (!mode.shareable)
             VZ_CHECK(checkFree(found.path));
         lease.disk.device = found.path;
@@ -188,11 +194,13 @@ Result<void> DiskLeases::moveTo(const ct::Cgroup& cgroup) const {
 }
 
 void DiskLeases::giveBack() {
-    for (auto& lease : leases_) {
+    for (auto& lease : leases_)
         lease.holder.reset();
+    auto deadline = Clock::now() + closeLimit;
+    for (auto& lease : leases_) {
         if (!lease.attachment)
             continue;
-        if (auto closed = exports::awaitEnd(lease.attachment->id, closeLimit); !closed)
+        if (auto closed = exports::awaitEnd(lease.attachment->id, untilThen(deadline)); !closed)
             log::warning("an image is not closed after a failure: ", closed.error().message());
     }
     leases_.clear();
@@ -234,12 +242,26 @@ Result<std::vector<DeviceGrant>> nodesOf(const domain::UsedDisk& disk) {
     return grants;
 }
 
-Result<void> awaitClosed(const std::vector<domain::UsedDisk>& disks) {
-    Result<void> all;
+std::vector<pid_t> serversOf(const std::vector<domain::UsedDisk>& disks) {
+    std::vector<pid_t> servers;
     for (const auto& disk : disks) {
         if (disk.image.empty())
             continue;
-        if (auto closed = exports::awaitEnd(disk.image, closeLimit); !closed)
+        if (auto attachment = exports::findById(disk.image); attachment && *attachment)
+            servers.push_back((*attachment)->pid);
+    }
+    return servers;
+}
+
+Result<void> awaitClosed(const std::vector<domain::UsedDisk>& disks) {
+    Result<void> all;
+    auto deadline = Clock::now() + closeLimit;
+    for (const auto& disk : disks) {
+        if (disk.image.empty())
+            continue;
+        auto closed = exports::awaitEnd(disk.image, untilThen(deadline));
+        // That one is not closed says more than that another was closed with an error.
+        if (!closed && (all || all.error().code() != ErrorCode::OperationTimeout))
             all = std::move(closed);
     }
     return all;

@@ -7,6 +7,7 @@
 #include "driver/launch.hpp"
 #include "storage/export/client.hpp"
 
+#include <chrono>
 #include <optional>
 #include <vector>
 
@@ -65,6 +66,10 @@ ct::Mount mountOf(const domain::UsedDisk& disk, const std::vector<ct::IdRange>& 
 /** The nodes of one that has none: the whole device and its partitions. */
 Result<std::vector<DeviceGrant>> nodesOf(const domain::UsedDisk& disk);
 
+/** The processes that serve the images of these. */
+std::vector<pid_t> serversOf(const std::vector<domain::UsedDisk>& disks);
+/** How long awaitClosed() waits for all images together: what was written shortly before is on its way. */
+constexpr std::chrono::seconds closeLimit(30);
 /** Waits until the images of a container that is gone are closed; OperationTimeout if one is not soon. */
 Result<void> awaitClosed(const std::vector<domain::UsedDisk>& disks);
 

@@ -2,6 +2,7 @@
 #include "driver/snapshot_plan.hpp"
 
 #include "driver/container_storage.hpp"
+#include "storage/export/states.hpp"
 #include "storage/ploop/locate.hpp"
 
 #include <algorithm>
@@ -90,6 +91,34 @@ Result<std::vector<SnapshotDisk>> planSnapshot(const domain::Definition& definit
         return fail(ErrorCode::ConfigUnsupported, "a snapshot needs at least one ploop image, and ",
                     "this domain has none that is writable and not left out");
     return disks;
+}
+
+Result<void> checkImages(const domain::Snapshot& snapshot,
+                         const std::vector<const domain::Config*>& configs) {
+    auto isOf = [](const domain::Config* config, const SnapshotDisk& disk) {
+        const auto& definition = config->definition();
+        auto candidates = candidatesOf(definition);
+        return std::any_of(candidates.begin(), candidates.end(), [&](const auto& candidate) {
+            if (candidate.name != disk.name)
+                return false;
+            auto image = imageOf(candidate);
+            return image && *image == disk.image;
+        });
+    };
+    for (const auto& disk : snapshot.disks) {
+        if (disk.mode != SnapshotMode::Internal)
+            continue;
+        if (std::none_of(configs.begin(), configs.end(),
+                         [&](const auto* config) { return isOf(config, disk); }))
+            return fail(ErrorCode::ConfigUnsupported, disk.image, " is not the image of '", disk.name,
+                        "', neither in the <domain> of the snapshot '", snapshot.name,
+                        "' nor in that of the container now");
+        VZ_TRY(bool there, exports::hasState(disk.image, snapshot.guid));
+        if (!there)
+            return fail(ErrorCode::OperationFailed, "the image ", disk.image,
+                        " does not have the state of the snapshot '", snapshot.name, "', ", snapshot.guid);
+    }
+    return {};
 }
 
 } // namespace vz::driver

@@ -15,4 +15,11 @@ namespace vz::driver {
 Result<std::vector<domain::SnapshotDisk>> planSnapshot(const domain::Definition& definition,
                                                        const std::vector<domain::SnapshotDisk>& wanted);
 
+/**
+ * Whether a snapshot that a client describes is one of images that the container has by one of @p configs,
+ * under the names that they have there, and each has the state. ConfigUnsupported if not, and
+ * OperationFailed if only the state is missing.
+ */
+Result<void> checkImages(const domain::Snapshot& snapshot, const std::vector<const domain::Config*>& configs);
+
 } // namespace vz::driver

@@ -303,6 +303,25 @@ def test_document_is_a_fixed_point_and_can_be_redefined(subject, tmp_path):
     assert subject.virsh("snapshot-dumpxml", "one", "--security-info").stdout == edited
 
 
+def test_redefinition_names_only_states_and_images_of_the_container(subject, tmp_path):
+    subject.make("one")
+    document = subject.virsh("snapshot-dumpxml", "one", "--security-info").stdout
+    guid = subject.guid("one")
+    image = subject.xml("one").find(".//{*}image").get("file")
+    for old, new, message in [
+        (guid, "{5fbaabe3-6958-40ff-92a7-860e329aab41}", "is not the GUID of an image's state"),
+        (guid, "{00000000-0000-0000-0000-000000000000}", "is not the GUID of an image's state"),
+        (guid, "{12345678-1234-1234-1234-123456789abc}", "does not have the state"),
+        (f"file=\"{image}\"", "file=\"/elsewhere/DiskDescriptor.xml\"", "is not the image of"),
+    ]:
+        assert old in document
+        other = document.replace("<name>one</name>", "<name>other</name>").replace(old, new)
+        (tmp_path / "other.xml").write_text(other, encoding="utf-8")
+        done = subject.virsh("snapshot-create", str(tmp_path / "other.xml"), "--redefine", check=False)
+        assert done.returncode and message in done.stderr, done.stderr
+        assert subject.names() == ["one"]
+
+
 def test_edit(subject, tmp_path, monkeypatch):
     subject.make("one")
     subject.make("two")

@@ -30,6 +30,12 @@ Result<std::unique_ptr<Volume>> openVolume(const std::string& descriptor) {
     return Volume::open(ploop::hostFiles(), descriptor, options);
 }
 
+/** Something in the file system of an image that is a device. */
+struct Folder {
+    std::string attachment; ///< its id; empty: there is none
+    UniqueFd fd;            ///< empty: not mounted
+};
+
 /** An image on which nobody else works meanwhile: through its vz-ploopd, or opened here. */
 class Member {
 public:
@@ -57,13 +63,14 @@ public:
 
     const std::string& descriptor() const { return descriptor_; }
 
-    Result<void> findFolder(const FolderOf& folderOf) {
+    /** @p found is of the attachment that there was before; another may have come since. */
+    Result<void> useFolder(Folder found, const FolderOf& folderOf) {
         if (!attachment_ || !folderOf)
             return {};
-        VZ_TRY(folder_, folderOf(*attachment_));
-        // So that little is left to write when it is frozen, and others wait for it.
-        if (folder_)
-            (void)::syncfs(folder_.get());
+        if (found.attachment != attachment_->id) {
+            VZ_TRY(found.fd, folderOf(*attachment_));
+        }
+        folder_ = std::move(found.fd);
         return {};
     }
 
@@ -135,6 +142,34 @@ private:
     std::unique_ptr<Volume> volume_;
 };
 
+Result<Folder> findFolder(const std::string& descriptor, const FolderOf& folderOf) {
+    Folder folder;
+    if (!folderOf)
+        return folder;
+    VZ_TRY(auto attachment, find(descriptor));
+    // One that does not answer would keep syncfs(2) waiting, and with it this process from being ended. What
+    // is wrong with it shows later.
+    if (!attachment)
+        return folder;
+    auto member = Member::take(descriptor);
+    if (!member || !(*member)->close())
+        return folder;
+    VZ_TRY(folder.fd, folderOf(*attachment));
+    folder.attachment = attachment->id;
+    return folder;
+}
+
+/** So that little is left to write when they are frozen, and each waits for the others. The first time may
+ * take long, and what has been written meanwhile is written by the second. */
+void writeBack(const std::vector<Folder>& folders) {
+    for (int round = 0; round < 2; ++round) {
+        for (const auto& folder : folders) {
+            if (folder.fd)
+                (void)::syncfs(folder.fd.get());
+        }
+    }
+}
+
 Result<void> freezeAll(const std::vector<std::unique_ptr<Member>>& members, bool required) {
     for (const auto& member : members) {
         auto frozen = member->freeze();
@@ -184,6 +219,12 @@ Result<void> requireState(Volume& volume, const Guid& guid) {
 }
 
 Result<void> removeOne(const std::string& descriptor, const Guid& guid, const ploop::Progress& progress) {
+    auto isPresent = [&] {
+        return fail(ErrorCode::OperationInvalid, guid, " is the present state of ", descriptor,
+                    ", and no snapshot");
+    };
+    if (guid == ploop::topGuid)
+        return isPresent();
     VZ_TRY(auto attachment, find(descriptor));
     if (attachment) {
         auto done = call(*attachment, {"delete", guid}, progress);
@@ -193,6 +234,8 @@ Result<void> removeOne(const std::string& descriptor, const Guid& guid, const pl
             return std::move(done).takeError();
     }
     VZ_TRY(auto volume, openVolume(descriptor));
+    if (guid == volume->descriptor().top)
+        return isPresent();
     VZ_CHECK(volume->remove(guid, progress));
     return volume->close();
 }
@@ -204,17 +247,28 @@ Result<void> snapshotAll(const std::vector<std::string>& descriptors, const Guid
     // Always in the same order, so that two who do it do not wait for each other.
     auto sorted = descriptors;
     std::sort(sorted.begin(), sorted.end());
-    std::vector<std::unique_ptr<Member>> members;
+    auto notFound = [](const std::string& descriptor, const Error& error) {
+        log::warning("a snapshot of ", descriptor,
+                     " is made while its file system changes: it is not found: ", error.message());
+    };
+    // Before any of them is taken: from then on none may be silent for long.
+    std::vector<Folder> folders;
     for (const auto& descriptor : sorted) {
-        auto member = Member::take(descriptor);
-        if (!member)
-            return std::move(member).takeError();
-        members.push_back(*std::move(member));
-        auto found = members.back()->findFolder(folderOf);
+        auto found = findFolder(descriptor, folderOf);
         if (!found && quiesce)
-            return found;
-        if (!found)
-            log::warning("the file system on ", descriptor, " is not found: ", found.error().message());
+            return std::move(found).takeError();
+        folders.push_back(found ? *std::move(found) : Folder());
+    }
+    writeBack(folders);
+    std::vector<std::unique_ptr<Member>> members;
+    for (size_t i = 0; i < sorted.size(); ++i) {
+        VZ_TRY(auto member, Member::take(sorted[i]));
+        members.push_back(std::move(member));
+        auto used = members.back()->useFolder(std::move(folders[i]), folderOf);
+        if (!used && quiesce)
+            return used;
+        if (!used)
+            notFound(sorted[i], used.error());
     }
     VZ_CHECK(freezeAll(members, quiesce));
     Result<void> done;
@@ -230,7 +284,8 @@ Result<void> snapshotAll(const std::vector<std::string>& descriptors, const Guid
     return done;
 }
 
-Result<void> switchAll(const std::vector<std::string>& descriptors, const Guid& guid, const Guid& keep) {
+Result<void> switchAll(const std::vector<std::string>& descriptors, const Guid& guid, const Guid& keep,
+                       bool* mixed) {
     std::vector<std::unique_ptr<Volume>> volumes;
     for (const auto& descriptor : descriptors) {
         VZ_TRY(auto volume, openVolume(descriptor));
@@ -253,9 +308,12 @@ Result<void> switchAll(const std::vector<std::string>& descriptors, const Guid& 
     }
     if (!done) {
         volumes.clear(); // one that failed has to be opened anew
-        for (const auto& descriptor : descriptors)
-            warn(undoSwitch(descriptor, keep), "the state before a revert that failed stays apart in",
-                 descriptor);
+        for (const auto& descriptor : descriptors) {
+            auto undone = undoSwitch(descriptor, keep);
+            warn(undone, "the state before a revert that failed stays apart in", descriptor);
+            if (!undone && mixed)
+                *mixed = true;
+        }
         return done;
     }
     for (auto& volume : volumes) {
@@ -289,12 +347,8 @@ Result<void> removeFromAll(const std::vector<std::string>& descriptors, const Gu
     return {};
 }
 
-void thawMounted(const std::string& device, const std::string& partition, pid_t pid) {
-    Attachment attachment;
-    attachment.device = device;
-    attachment.partition = partition;
-    auto folder = mountedFolder(attachment, pid);
-    if (folder && *folder && ::ioctl(folder->get(), FITHAW, 0) == 0)
+void thaw(const UniqueFd& folder, const std::string& partition) {
+    if (folder && ::ioctl(folder.get(), FITHAW, 0) == 0)
         log::warning("the file system on ", partition, " was frozen, and goes on");
 }
 

@@ -13,7 +13,7 @@
 namespace vz::exports {
 
 /** How an image's file system is found, to be held still: a descriptor of anything in it, or none if it is
- * not mounted. */
+ * not mounted. An error if it is mounted, but cannot be found. */
 using FolderOf = std::function<Result<UniqueFd>(const Attachment&)>;
 
 /**
@@ -28,10 +28,11 @@ Result<void> snapshotAll(const std::vector<std::string>& descriptors, const ploo
 /**
  * Goes back to the state @p guid in all images, none of which may be a device, or in none of them; what was
  * written since is lost. Several images keep their present state as @p keep meanwhile. If the process ends in
- * between, finishSwitch() with the same arguments completes it.
+ * between, finishSwitch() with the same arguments completes it; so it does if after an error not all could be
+ * brought back to where they were, which sets @p mixed.
  */
 Result<void> switchAll(const std::vector<std::string>& descriptors, const ploop::Guid& guid,
-                       const ploop::Guid& keep);
+                       const ploop::Guid& keep, bool* mixed = nullptr);
 Result<void> finishSwitch(const std::vector<std::string>& descriptors, const ploop::Guid& guid,
                           const ploop::Guid& keep);
 
@@ -40,9 +41,9 @@ Result<void> finishSwitch(const std::vector<std::string>& descriptors, const plo
 Result<void> removeFromAll(const std::vector<std::string>& descriptors, const ploop::Guid& guid,
                            const ploop::Progress& progress = {});
 
-/** Thaws the file system on @p device, as the process @p pid has it mounted, if it is frozen: for what is
- * left when both sides of snapshotAll() were killed. */
-void thawMounted(const std::string& device, const std::string& partition, pid_t pid);
+/** Thaws the file system that @p folder is of, if it is frozen: for what is left when both sides of
+ * snapshotAll() were killed. @p partition names it in the log. */
+void thaw(const UniqueFd& folder, const std::string& partition);
 
 /** Whether an image has the state, and can go back to it. */
 Result<bool> hasState(const std::string& descriptor, const ploop::Guid& guid);
