@@ -15,42 +15,65 @@ constexpr std::string_view noChains =
     "QEMU sees neither its files nor its snapshots; 'ploop snapshot' and its like "
     "work on it, also while the machine runs";
 
-/** For a start; none if the machine runs already, which is QEMU's driver's to say. */
-Result<DiskServers> serversToStart(const MachineCall& call) {
+/** With what a machine will run. */
+Result<std::string> definitionToStart(const MachineCall& call, unsigned int flags) {
     abi::AsDaemon asDaemon;
+    auto* domain = call.domain.get();
+    if (!(flags & VIR_DOMAIN_START_FORCE_BOOT) && ::virDomainHasManagedSaveImage(domain, 0) == 1) {
+        // QEMU's driver starts a machine anew if its saved state cannot be read.
+        if (char* text = ::virDomainManagedSaveGetXMLDesc(domain, 0)) {
+            std::string saved = text;
+            std::free(text);
+            return saved;
+        }
+    }
+    return innerDefinition(call, VIR_DOMAIN_XML_INACTIVE);
+}
+
+/** For a start; none if the machine runs already, which is QEMU's driver's to say. */
+Result<DiskServers> serversToStart(const MachineCall& call, unsigned int flags) {
     if (::virDomainIsActive(call.domain.get()) == 1)
         return DiskServers();
-    char* text = ::virDomainGetXMLDesc(call.domain.get(), VIR_DOMAIN_XML_INACTIVE);
-    std::string definition = text ? text : "";
-    std::free(text);
+    VZ_TRY(auto definition, definitionToStart(call, flags));
     return DiskServers::start(call, definition);
+}
+
+/** The permission that QEMU's driver asks for before it tells of a disk. */
+Result<void> requireRead(const MachineCall& call) {
+    char* text = ::virDomainGetXMLDesc(call.domain.get(), 0);
+    if (!text)
+        return abi::lastError("the machine cannot be read");
+    std::free(text);
+    return {};
 }
 
 /** Forwards a call about one disk, by the name that QEMU's driver knows. */
 template<Name slot, typename Prototype, typename... Args>
-auto forwardDisk(const MachineCall& call, const char* disk, Args... args)
+auto forwardDisk(const MachineCall& call, const char* disk, unsigned int affected, Args... args)
     -> Result<Passed<std::invoke_result_t<Prototype, virDomainPtr, const char*, Args...>>> {
-    VZ_TRY(auto name, innerDiskName(call, disk));
+    VZ_TRY(auto name, innerDiskName(call, disk, affected));
     return forward<slot, Prototype>(call, call.domain.get(), disk ? name.c_str() : nullptr, args...);
 }
 
 } // namespace
 
 Result<Passed<int>> startMachine(const MachineCall& call) {
-    VZ_TRY(auto servers, serversToStart(call));
+    VZ_TRY(auto servers, serversToStart(call, 0));
     return forwardDomain<"domainCreate", &virDomainCreate>(call);
 }
 
 Result<Passed<int>> startFlags(const MachineCall& call, unsigned int flags) {
-    VZ_TRY(auto servers, serversToStart(call));
+    VZ_TRY(auto servers, serversToStart(call, flags));
     return forwardDomain<"domainCreateWithFlags", &virDomainCreateWithFlags>(call, flags);
 }
 
 Result<Passed<int>> autostartMachine(const MachineCall& call, int autostart) {
     if (autostart)
-        VZ_CHECK(refuseWithPloopDisks(
-            call, "QEMU's driver, which starts such machines with the host, does not know "
-                  "how to open it; start the machine through this connection"));
+        VZ_CHECK(
+            refuseWithPloopDisks(call,
+                                 "QEMU's driver, which starts such machines with the host, does not know "
+                                 "how to open it; start the machine through this connection",
+                                 VIR_DOMAIN_AFFECT_CONFIG));
     return forwardDomain<"domainSetAutostart", &virDomainSetAutostart>(call, autostart);
 }
 
@@ -93,17 +116,18 @@ Result<Passed<int>> commitMachineDisk(const MachineCall& call, const char* disk,
 Result<Passed<int>> getMachineBlockStats(const MachineCall& call, const char* disk,
                                          virDomainBlockStatsPtr stats) {
     return forwardDisk<"domainBlockStats", int (*)(virDomainPtr, const char*, virDomainBlockStatsPtr)>(
-        call, disk, stats);
+        call, disk, 0, stats);
 }
 
 Result<Passed<int>> getMachineBlockStatsFlags(const MachineCall& call, const char* disk,
                                               virTypedParameterPtr params, int* nparams, unsigned int flags) {
-    return forwardDisk<"domainBlockStatsFlags", decltype(&virDomainBlockStatsFlags)>(call, disk, params,
+    return forwardDisk<"domainBlockStatsFlags", decltype(&virDomainBlockStatsFlags)>(call, disk, 0, params,
                                                                                      nparams, flags);
 }
 
 Result<Passed<int>> getMachineBlockInfo(const MachineCall& call, const char* disk, virDomainBlockInfoPtr info,
                                         unsigned int flags) {
+    VZ_CHECK(requireRead(call));
     VZ_TRY(auto name, innerDiskName(call, disk));
     VZ_TRY(auto disks, ploopDisksOf(call));
     for (const auto& one : disks) {
@@ -120,13 +144,13 @@ Result<Passed<int>> getMachineBlockInfo(const MachineCall& call, const char* dis
 
 Result<Passed<int>> setMachineIoTune(const MachineCall& call, const char* disk, virTypedParameterPtr params,
                                      int nparams, unsigned int flags) {
-    return forwardDisk<"domainSetBlockIoTune", decltype(&virDomainSetBlockIoTune)>(call, disk, params,
+    return forwardDisk<"domainSetBlockIoTune", decltype(&virDomainSetBlockIoTune)>(call, disk, flags, params,
                                                                                    nparams, flags);
 }
 
 Result<Passed<int>> getMachineIoTune(const MachineCall& call, const char* disk, virTypedParameterPtr params,
                                      int* nparams, unsigned int flags) {
-    return forwardDisk<"domainGetBlockIoTune", decltype(&virDomainGetBlockIoTune)>(call, disk, params,
+    return forwardDisk<"domainGetBlockIoTune", decltype(&virDomainGetBlockIoTune)>(call, disk, flags, params,
                                                                                    nparams, flags);
 }
 

@@ -7,6 +7,7 @@
 #include "storage/export/client.hpp"
 #include "storage/ploop/volume.hpp"
 
+#include <cerrno>
 #include <cstdlib>
 #include <grp.h>
 #include <pwd.h>
@@ -58,9 +59,18 @@ Result<std::string> descriptorOf(const std::string& path) {
     return fail(ErrorCode::InvalidArg, path, " is no file of the image that ", descriptor, " describes");
 }
 
-template<typename Found>
-std::optional<decltype(Found::pw_uid)> userId(const Found* found) {
-    return found ? std::optional(found->pw_uid) : std::nullopt;
+/** Asks the host's lists of names, by getpwnam_r() or getgrnam_r(). */
+template<typename Entry, typename Function>
+std::optional<Entry> named(Function function, const std::string& name, std::vector<char>& texts) {
+    Entry entry{};
+    Entry* found = nullptr;
+    constexpr size_t most = 1 << 20;
+    int failed = ERANGE;
+    for (size_t size = 4096; failed == ERANGE && size <= most; size *= 2) {
+        texts.resize(size);
+        failed = function(name.c_str(), &entry, texts.data(), texts.size(), &found);
+    }
+    return failed == 0 && found ? std::optional(entry) : std::nullopt;
 }
 
 /** As libvirt writes an owner: "+64055:+108", or names. */
@@ -73,10 +83,15 @@ std::optional<exports::SocketOwner> parseOwner(std::string_view text) {
         return parseNumber<uint32_t>(std::string_view(name).substr(name.starts_with('+') ? 1 : 0));
     };
     auto uid = number(user), gid = number(group);
-    if (!uid)
-        uid = userId(::getpwnam(user.c_str()));
-    if (auto* found = gid ? nullptr : ::getgrnam(group.c_str()))
-        gid = found->gr_gid;
+    std::vector<char> texts;
+    if (!uid) {
+        if (auto found = named<passwd>(::getpwnam_r, user, texts))
+            uid = found->pw_uid;
+    }
+    if (!gid) {
+        if (auto found = named<::group>(::getgrnam_r, group, texts))
+            gid = found->gr_gid;
+    }
     if (!uid || !gid)
         return {};
     return exports::SocketOwner{*uid, *gid};
@@ -104,9 +119,13 @@ exports::SocketOwner qemuOwner(const MachineCall& call, const std::string& inner
     return {};
 }
 
-std::string definition(const MachineCall& call, unsigned int flags) {
-    abi::AsDaemon asDaemon; // what a machine has does not depend on who asks
-    return taken(::virDomainGetXMLDesc(call.domain.get(), flags));
+/** For a machine that is made, its document tells. */
+std::string uuidOf(const MachineCall& call, const std::string& innerXml) {
+    char text[VIR_UUID_STRING_BUFLEN] = "";
+    if (call.domain)
+        return ::virDomainGetUUIDString(call.domain.get(), text) == 0 ? text : "";
+    auto document = xml::parse(innerXml);
+    return document ? xml::text(xml::child(xml::root(*document), "uuid")) : std::string();
 }
 
 } // namespace
@@ -119,13 +138,22 @@ Result<DiskServers> DiskServers::start(const MachineCall& call, const std::strin
     // What a server that was killed has left behind goes now at the latest.
     (void)exports::list();
     auto owner = qemuOwner(call, innerXml);
+    auto folder = ploopFacts(call).sockets;
+    auto uuid = uuidOf(call, innerXml);
     for (const auto& disk : disks) {
         exports::AttachOptions options;
+        // A server replaces what is there, and gives it to QEMU's user.
+        if (uuid.empty() || disk.target.find('/') != disk.target.npos ||
+            disk.socket != vm::ploopSocket(folder, uuid, disk.target))
+            return fail(ErrorCode::ConfigUnsupported, "the disk '", disk.target,
+                        "' is a ploop image with the socket '", disk.socket,
+                        "', which is not the one of this machine: define the machine again");
         VZ_TRY(auto image, imageOf(call, disk));
         VZ_TRY(options.descriptor, descriptorOf(image));
         options.readOnly = disk.readOnly;
         options.mechanism = exports::Mechanism::Nbd;
         options.device = disk.socket;
+        options.name = disk.name;
         options.owner = owner;
         UniqueFd tie;
         if (auto attached = exports::attach(options, &tie); !attached)
@@ -163,19 +191,22 @@ vm::PloopFacts ploopFacts(const MachineCall& call) {
             }};
 }
 
-Result<std::vector<vm::PloopDisk>> ploopDisksOf(const MachineCall& call) {
-    auto disks = vm::ploopDisks(definition(call, 0));
-    for (auto& one : vm::ploopDisks(definition(call, VIR_DOMAIN_XML_INACTIVE))) {
-        bool known = std::any_of(disks.begin(), disks.end(),
-                                 [&](const auto& other) { return other.target == one.target; });
-        if (!known)
-            disks.push_back(std::move(one));
-    }
-    return disks;
+Result<std::string> innerDefinition(const MachineCall& call, unsigned int flags) {
+    abi::AsDaemon asDaemon; // what a machine has does not depend on who asks
+    auto text = taken(::virDomainGetXMLDesc(call.domain.get(), flags));
+    if (text.empty())
+        return abi::lastError("the machine's definition cannot be read");
+    return text;
 }
 
-Result<void> refuseWithPloopDisks(const MachineCall& call, std::string_view why) {
-    VZ_TRY(auto disks, ploopDisksOf(call));
+Result<std::vector<vm::PloopDisk>> ploopDisksOf(const MachineCall& call, unsigned int affected) {
+    bool later = (affected & VIR_DOMAIN_AFFECT_CONFIG) && !(affected & VIR_DOMAIN_AFFECT_LIVE);
+    VZ_TRY(auto definition, innerDefinition(call, later ? VIR_DOMAIN_XML_INACTIVE : 0));
+    return vm::ploopDisks(definition);
+}
+
+Result<void> refuseWithPloopDisks(const MachineCall& call, std::string_view why, unsigned int affected) {
+    VZ_TRY(auto disks, ploopDisksOf(call, affected));
     if (disks.empty())
         return {};
     return fail(ErrorCode::OperationUnsupported, "the disk '", disks.front().target,
@@ -192,10 +223,10 @@ Result<void> refuseOnPloopDisk(const MachineCall& call, const char* name, std::s
     return {};
 }
 
-Result<std::string> innerDiskName(const MachineCall& call, const char* name) {
+Result<std::string> innerDiskName(const MachineCall& call, const char* name, unsigned int affected) {
     if (!name || *name != '/')
         return std::string(name ? name : "");
-    VZ_TRY(auto disks, ploopDisksOf(call));
+    VZ_TRY(auto disks, ploopDisksOf(call, affected));
     for (const auto& disk : disks) {
         if (disk.file == name)
             return disk.target;

@@ -26,10 +26,16 @@ private:
 /** What XML on its way in is told about ploop images, for the machine of that UUID. */
 vm::PloopFacts ploopFacts(const MachineCall& call);
 
-/** The ploop images among the disks of the machine of @p call, of its present definition or as it runs. */
-Result<std::vector<vm::PloopDisk>> ploopDisksOf(const MachineCall& call);
+/** The document that QEMU's driver has of the machine of @p call. */
+Result<std::string> innerDefinition(const MachineCall& call, unsigned int flags);
+
+// @p affected, as virDomainModificationImpact: with VIR_DOMAIN_AFFECT_CONFIG alone the disks that the machine
+// will have; else those that it has now, which are the same if it does not run.
+
+/** The ploop images among the disks of the machine of @p call. */
+Result<std::vector<vm::PloopDisk>> ploopDisksOf(const MachineCall& call, unsigned int affected = 0);
 /** OperationUnsupported if it has any: @p why cannot be. */
-Result<void> refuseWithPloopDisks(const MachineCall& call, std::string_view why);
+Result<void> refuseWithPloopDisks(const MachineCall& call, std::string_view why, unsigned int affected = 0);
 /** OperationUnsupported if @p disk, the target or path of a disk, is one: @p why cannot be. */
 Result<void> refuseOnPloopDisk(const MachineCall& call, const char* disk, std::string_view why);
 
@@ -42,6 +48,6 @@ struct DiskSize {
 Result<DiskSize> sizeOf(const MachineCall& call, const vm::PloopDisk& disk);
 
 /** The target of the disk that the client calls by the path of its image; other names as they are. */
-Result<std::string> innerDiskName(const MachineCall& call, const char* disk);
+Result<std::string> innerDiskName(const MachineCall& call, const char* disk, unsigned int affected = 0);
 
 } // namespace vz::driver

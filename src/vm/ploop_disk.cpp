@@ -78,6 +78,7 @@ std::optional<PloopDisk> diskOf(xmlNode* disk) {
     found.target = nameOf(disk);
     found.readOnly = xml::child(disk, "readonly") != nullptr;
     found.socket = xml::attribute(xml::child(source, "host"), "socket");
+    found.name = name;
     name.erase(0, kPloopName.size());
     auto kindEnd = name.find(':'), formatEnd = name.find(':', kindEnd + 1);
     if (kindEnd == name.npos || formatEnd == name.npos)
@@ -90,6 +91,19 @@ std::optional<PloopDisk> diskOf(xmlNode* disk) {
         found.volume = rest.substr(std::min(rest.size(), found.pool.size() + 1));
     }
     return found;
+}
+
+/** Where QEMU finds the image, and that it is to speak no TLS there, whatever it does with other servers. */
+void setServer(xmlNode* disk, const std::string& socket) {
+    auto* source = xml::child(disk, "source");
+    xml::setAttribute(source, "tls", "no");
+    auto* host = xml::child(source, "host");
+    if (!host)
+        host = xml::addChild(source, "host");
+    for (const char* attribute : {"name", "port"})
+        xmlUnsetProp(host, reinterpret_cast<const xmlChar*>(attribute));
+    xml::setAttribute(host, "transport", "unix");
+    xml::setAttribute(host, "socket", socket);
 }
 
 } // namespace
@@ -115,6 +129,29 @@ std::vector<PloopDisk> ploopDisks(const std::string& innerXml) {
     return found;
 }
 
+std::string ploopSocket(const std::string& folder, const std::string& machineUuid,
+                        const std::string& target) {
+    return cat(folder, "/", machineUuid, "-", target);
+}
+
+bool isInnerPloop(xmlNode* disk) {
+    return xml::attribute(xml::child(disk, "source"), "name").starts_with(kPloopName);
+}
+
+Result<void> renewInnerPloop(xmlNode* disk, const std::string& machineUuid, const PloopFacts& facts) {
+    if (facts.sockets.empty() || machineUuid.empty())
+        return refused(disk, "which cannot be used here");
+    VZ_CHECK(checkDisk(disk));
+    auto known = diskOf(disk);
+    auto* source = xml::child(disk, "source");
+    bool good = known && (known->file.starts_with('/') || (!known->pool.empty() && !known->volume.empty()));
+    if (!good || xml::attribute(disk, "type") != "network" || xml::children(source, "host").size() > 1)
+        return fail(ErrorCode::XmlError, "the disk '", nameOf(disk),
+                    "' has a source whose name begins with '", kPloopName, "', which only this driver gives");
+    setServer(disk, ploopSocket(facts.sockets, machineUuid, known->target));
+    return {};
+}
+
 Result<void> ploopToInner(xmlNode* disk, const std::string& format, const std::string& machineUuid,
                           const PloopFacts& facts) {
     if (facts.sockets.empty() || machineUuid.empty())
@@ -128,9 +165,7 @@ Result<void> ploopToInner(xmlNode* disk, const std::string& format, const std::s
     xml::setAttribute(source, "protocol", "nbd");
     xml::setAttribute(source, "name", cat(kPloopName, name));
     xml::setText(source, "");
-    auto* host = xml::addChild(source, "host");
-    xml::setAttribute(host, "transport", "unix");
-    xml::setAttribute(host, "socket", cat(facts.sockets, "/", machineUuid, "-", nameOf(disk)));
+    setServer(disk, ploopSocket(facts.sockets, machineUuid, nameOf(disk)));
     auto* driver = xml::child(disk, "driver");
     if (!driver) {
         driver = xml::addChild(disk, "driver");

@@ -15,10 +15,10 @@
  * serves while the machine runs. QEMU's driver has them as
  *
  *     <disk type='network'><driver name='qemu' type='raw'/>
- *       <source protocol='nbd' name='vz-ploop:file:ploop:/vz/disk'>
+ *       <source protocol='nbd' name='vz-ploop:file:ploop:/vz/disk' tls='no'>
  *         <host transport='unix' socket='/run/libvirt/vz-disks/UUID-vda'/></source>
  *
- * where the name, which our server does not look at, keeps what the client defined:
+ * where the name, which is that of our server's export, keeps what the client defined:
  * <disk type='file'><driver type='ploop'/><source file='/vz/disk'/>, or "volume:FORMAT:POOL/VOLUME" for a
  * volume, with FORMAT '-' if the client gave none.
  */
@@ -30,6 +30,7 @@ using abi::kPloopName;
 struct PloopDisk {
     std::string target;
     std::string socket;
+    std::string name; ///< of the source
     bool readOnly = false;
     std::string file;         ///< as the client gave it; or
     std::string pool, volume; ///< of the storage driver
@@ -44,6 +45,17 @@ struct PloopFacts {
     /** Whether a volume is in a pool of ploop images; may be empty. */
     std::function<Result<bool>(const std::string& pool, const std::string& volume)> isVolume;
 };
+
+/** Where the disk of a machine is served; of all machines, in @p folder. */
+std::string ploopSocket(const std::string& folder, const std::string& machineUuid, const std::string& target);
+
+/** Whether a <disk> has the form of above. */
+bool isInnerPloop(xmlNode* disk);
+/**
+ * For one that comes so (of a machine from another host, or from a client): makes its socket the one that
+ * such a machine's has here. XmlError if it is none that ploopToInner() makes.
+ */
+Result<void> renewInnerPloop(xmlNode* disk, const std::string& machineUuid, const PloopFacts& facts);
 
 /** The format that a client gives such disks: "ploop" or "parallels". */
 bool isPloopFormat(std::string_view format);

@@ -110,6 +110,10 @@ Result<bool> isPloopVolume(xmlNode* disk, const std::string& format, const Inwar
 
 /** True if the disk got a format, or a socket. */
 Result<bool> completeDisk(xmlNode* disk, const std::string& machineUuid, const InwardFacts& facts) {
+    if (isInnerPloop(disk)) {
+        VZ_CHECK(renewInnerPloop(disk, machineUuid, facts.ploop));
+        return true;
+    }
     auto source = xml::attribute(xml::child(disk, "source"), "file");
     auto* driver = xml::child(disk, "driver");
     auto given = xml::attribute(driver, "type");

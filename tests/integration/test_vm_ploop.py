@@ -246,6 +246,46 @@ def test_saved_and_restored(machine, images):
     check_outer(machine.live_xml())
 
 
+def test_a_saved_machine_goes_on_with_the_image_that_it_had(machine, images):
+    write(machine, "saved")
+    machine.disconnect()
+    machine.virsh("managedsave")
+    closed(images)
+    other = image(images, "other")
+    changed = machine.live_xml().replace(f"'{machine.image}'", f"'{other}'")
+    assert other in changed
+    machine.daemon.virsh("define", machine.part(changed))
+    machine.start()
+    assert read(machine) == "saved"
+    listed = images.ploop("list")
+    assert machine.image in listed and other not in listed
+    # What is asked of a disk that runs is asked of the one that the machine has now.
+    refused = machine.virsh("blockresize", machine.image, "32M", check=False)
+    assert refused.returncode and "ploop resize" in refused.stderr
+    machine.disconnect()
+    machine.virsh("managedsave")
+    closed(images)
+    machine.virsh("start", "--force-boot")
+    listed = images.ploop("list")
+    assert other in listed and machine.image not in listed
+
+
+def test_no_file_of_the_clients_choice_becomes_a_socket(make_vm, images):
+    folder = image(images)
+    precious = os.path.join(images.folder, "precious")
+    with open(precious, "w", encoding="utf-8") as file:
+        file.write("kept")
+    vm = make_vm(devices=(
+        "<disk type='network' device='disk'><driver name='qemu' type='raw'/>"
+        f"<source protocol='nbd' name='vz-ploop:file:ploop:{folder}'><host transport='unix' socket='{precious}'/></source>"
+        "<target dev='vda' bus='virtio'/></disk>")).define()
+    check_outer(vm.live_xml())
+    vm.virsh("start", "--paused")
+    assert folder in images.ploop("list")
+    with open(precious, encoding="utf-8") as file:
+        assert file.read() == "kept"
+
+
 def test_transient_machine(make_vm, images):
     vm = make_vm(devices=disk(image(images)))
     vm.daemon.virsh("create", vm.file())
@@ -261,7 +301,7 @@ def test_what_cannot_be_is_refused(machine, make_vm, images):
                           (("blockpull", "vda"), "ploop snapshot"),
                           (("blockcommit", "vda", "--active"), "ploop snapshot"),
                           (("autostart",), "QEMU's driver"),
-                          (("migrate", "--live", "qemu+ssh://nowhere/system"), "")):
+                          (("migrate", "--live", "--p2p", "qemu+ssh://nowhere/system"), "another host")):
         refused = machine.virsh(*words, check=False)
         assert refused.returncode and reason in refused.stderr, refused.stderr
     vm = make_vm("wrong", devices=disk("/x", more="<shareable/>"))

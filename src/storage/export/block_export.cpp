@@ -62,7 +62,9 @@ private:
 class FuseExport final : public BlockExport {
 public:
     explicit FuseExport(ploop::Image& image) : BlockExport(image) {}
-    // ~FuseFile waits for the loop device.
+    /** ~FuseFile waits for the loop device, which goes by itself as long as it was not settle()d. */
+    ~FuseExport() override { held_.reset(); }
+
     Result<void> start(const LoopDevice::Options& options, FuseFile::Engine engine) {
         VZ_TRY(file_, FuseFile::create(image_, {options.readOnly, engine}));
         VZ_TRY(auto fd, file_->open());
@@ -92,7 +94,8 @@ public:
     explicit NbdExport(ploop::Image& image) : BlockExport(image) {}
     Result<void> start(const Options& options) {
         VZ_CHECK(file::makeDirs(ploop::folderOf(options.device), 0711));
-        VZ_TRY(server_, NbdServer::start(image_, {options.readOnly, options.device, options.owner}));
+        VZ_TRY(server_,
+               NbdServer::start(image_, {options.readOnly, options.device, options.owner, options.name}));
         return {};
     }
 

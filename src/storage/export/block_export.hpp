@@ -31,6 +31,7 @@ public:
         FuseFile::Engine engine = FuseFile::Engine::Best;
         std::string device; ///< to use; empty: any that is free; for Nbd the path of the socket
         SocketOwner owner;  ///< for Nbd
+        std::string name;   ///< for Nbd: the export's; empty: any is taken for it
     };
 
     /** @p image has to live longer. OperationUnsupported if the mechanism asked for does not fit the image.

@@ -55,8 +55,10 @@ Result<Packet> start(const AttachOptions& options, bool held, UniqueFd* tie) {
                     options.readOnly ? "ro" : "rw",
                     nameOf(options.mechanism),
                     options.device};
-    if (options.mechanism == Mechanism::Nbd)
+    if (options.mechanism == Mechanism::Nbd) {
         command.argv.push_back(cat("owner=", options.owner.user, ":", options.owner.group));
+        command.argv.push_back("name=" + options.name);
+    }
     if (tie)
         command.argv.push_back("tied");
     for (const auto& folder : options.cgroups)
@@ -134,8 +136,10 @@ Result<std::vector<Attachment>> list() {
         return true;
     });
     for (const auto& socket : sockets) {
-        // Another server may have come after it.
-        if (std::none_of(states.begin(), states.end(), [&](const auto& one) { return one.device == socket; }))
+        // Another server may have come after it, also just now.
+        VZ_TRY(auto present, readStates());
+        if (std::none_of(present.begin(), present.end(),
+                         [&](const auto& one) { return one.device == socket; }))
             (void)file::remove(socket);
     }
     return states;

@@ -17,6 +17,7 @@ struct AttachOptions {
     Mechanism mechanism = Mechanism::Best;
     std::string device; ///< the loop device to use; empty: any; for Mechanism::Nbd the path of the socket
     SocketOwner owner;  ///< who may connect to that
+    std::string name;   ///< and must ask for this export; empty: any
     /** Folders of control groups, one of each hierarchy, that vz-ploopd joins before it does anything.
      * Without them it stays in those of the caller, and ends with the service that the caller is. */
     std::vector<std::string> cgroups;

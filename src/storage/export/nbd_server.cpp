@@ -33,6 +33,7 @@ enum OptionReply : uint32_t {
     repInfo = 3,
     repUnsupported = 0x80000001,
     repInvalid = 0x80000003,
+    repUnknown = 0x80000006,
 };
 constexpr uint16_t infoExport = 0, infoBlockSize = 3;
 enum ExportFlag : uint16_t {
@@ -154,7 +155,8 @@ ino_t identityOf(const std::string& path) {
 /** One client, from its greeting to its end. */
 class NbdServer::Connection {
 public:
-    Connection(ploop::Image& image, int fd, bool readOnly) : image_(image), fd_(fd), readOnly_(readOnly) {}
+    Connection(ploop::Image& image, int fd, const Options& options)
+        : image_(image), fd_(fd), readOnly_(options.readOnly), name_(options.name) {}
 
     /** True if the client wants to go on to requests. */
     bool negotiate() {
@@ -182,8 +184,13 @@ public:
     /** Returns when the client is gone. */
     void serve() {
         std::vector<std::thread> others;
-        for (unsigned i = 1; i < workerCount; ++i)
-            others.emplace_back([this] { work(); });
+        try {
+            others.reserve(workerCount);
+            for (unsigned i = 1; i < workerCount; ++i)
+                others.emplace_back([this] { work(); });
+        } catch (const std::exception&) {
+            // Those that there are do it.
+        }
         work();
         for (auto& other : others)
             other.join();
@@ -201,6 +208,8 @@ private:
                                      (readOnly_ ? isReadOnly : sendTrim | sendWriteZeroes));
     }
 
+    bool isOurs(std::string_view name) const { return name_.empty() || name == name_; }
+
     bool answer(uint32_t option, uint32_t type, std::string_view data = {}) {
         auto packed = Packing().add(optionReplyMagic).add(option).add(type);
         packed.add(static_cast<uint32_t>(data.size())).add(data);
@@ -212,6 +221,8 @@ private:
         auto orEnd = [](bool sent) { return sent ? std::nullopt : std::optional(false); };
         switch (option) {
         case optExportName: {
+            if (!isOurs(data))
+                return false; // this option has no other refusal
             auto packed = Packing().add(image_.bytes()).add(exportFlags());
             if (!shortAnswer)
                 packed.add(std::string(124, '\0'));
@@ -221,12 +232,15 @@ private:
             (void)answer(option, repAck);
             return false;
         case optList:
-            return orEnd(answer(option, repServer, Packing().add(uint32_t(0)).bytes()) &&
+            return orEnd(answer(option, repServer,
+                                Packing().add(static_cast<uint32_t>(name_.size())).add(name_).bytes()) &&
                          answer(option, repAck));
         case optInfo:
         case optGo: {
             if (data.size() < 6 || numberAt<uint32_t>(data.data()) > data.size() - 6)
                 return orEnd(answer(option, repInvalid));
+            if (!isOurs(std::string_view(data).substr(4, numberAt<uint32_t>(data.data()))))
+                return orEnd(answer(option, repUnknown));
             auto size = Packing().add(infoExport).add(image_.bytes()).add(exportFlags());
             auto blocks =
                 Packing().add(infoBlockSize).add(uint32_t(1)).add(uint32_t(4096)).add(preferredMost);
@@ -239,13 +253,24 @@ private:
         }
     }
 
-    /** Takes one request with its data after the other, in turn with the other workers. */
+    /** What cannot be gone on with ends the connection, not all of us. */
     void work() {
+        try {
+            workAll();
+        } catch (const std::exception& failure) {
+            log::error(failure.what());
+            (void)end();
+            ::shutdown(fd_, SHUT_RDWR); // for the worker that waits for a request
+        }
+    }
+
+    /** Takes one request with its data after the other, in turn with the other workers. */
+    void workAll() {
         ploop::Buffer buffer(preferredMost);
         size_t room = preferredMost;
         Request request;
         while (receive(request, buffer, room)) {
-            auto done = perform(request, buffer.data());
+            auto done = tryToPerform(request, buffer.data());
             bool good = done && request.command == cmdRead;
             uint32_t code = done ? 0 : codeOf(done.error());
             if (!done)
@@ -286,6 +311,14 @@ private:
         return false;
     }
 
+    Result<void> tryToPerform(const Request& request, std::byte* data) {
+        try {
+            return perform(request, data);
+        } catch (const std::exception& failure) {
+            return failErrno(ENOMEM, failure.what());
+        }
+    }
+
     Result<void> perform(const Request& request, std::byte* data) {
         bool writes =
             request.command == cmdWrite || request.command == cmdTrim || request.command == cmdWriteZeroes;
@@ -314,6 +347,7 @@ private:
     ploop::Image& image_;
     const int fd_;
     const bool readOnly_;
+    const std::string& name_;
     std::mutex receiving_, sending_;
     std::atomic<bool> ended_ = false;
 };
@@ -365,16 +399,27 @@ void NbdServer::acceptAll() {
         }
         if (client_.joinable())
             client_.join();
-        client_ = std::thread([this, socket = std::move(socket)]() mutable { serve(std::move(socket)); });
+        try {
+            client_ = std::thread([this, socket = std::move(socket)]() mutable { serve(std::move(socket)); });
+        } catch (const std::system_error& failure) {
+            log::error("no thread for a client: ", failure.what());
+            std::unique_lock lock(mutex_);
+            socket_ = -1;
+            endIfLeft(lock);
+        }
     }
 }
 
 void NbdServer::serve(UniqueFd socket) {
-    Connection connection(image_, socket.get(), options_.readOnly);
-    (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &handshakeLimit, sizeof handshakeLimit);
-    if (connection.negotiate()) {
-        (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &noLimit, sizeof noLimit);
-        connection.serve();
+    try {
+        Connection connection(image_, socket.get(), options_);
+        (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &handshakeLimit, sizeof handshakeLimit);
+        if (connection.negotiate()) {
+            (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &noLimit, sizeof noLimit);
+            connection.serve();
+        }
+    } catch (const std::exception& failure) {
+        log::error("a client had to be left: ", failure.what());
     }
     std::unique_lock lock(mutex_);
     socket_ = -1;

@@ -13,8 +13,8 @@ namespace vz::exports {
 
 /**
  * An image at a UNIX socket, for one client at a time that speaks NBD: QEMU, or the kernel's nbd driver
- * (protocol: the NetworkBlockDevice project's doc/proto.md; fixed newstyle, simple replies). Any export name
- * is the image. Flush, FUA, trim and write-zeroes are the image's own.
+ * (protocol: the NetworkBlockDevice project's doc/proto.md; fixed newstyle, simple replies). Flush, FUA, trim
+ * and write-zeroes are the image's own.
  */
 class NbdServer {
 public:
@@ -22,6 +22,7 @@ public:
         bool readOnly = false;
         std::string socket;
         SocketOwner owner;
+        std::string name; ///< of the export; empty: whatever a client asks for is the image
     };
 
     /** @p image must live longer than the object. */

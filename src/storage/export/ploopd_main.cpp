@@ -104,12 +104,16 @@ Result<SocketOwner> ownerFrom(std::string_view text) {
 
 /** What exports::attach() gives behind the fixed arguments: "tied", "held" or NAME=VALUE. */
 Result<void> useOption(std::string_view option, Options& options) {
-    constexpr std::string_view cgroup = "cgroup=", owner = "owner=";
+    constexpr std::string_view cgroup = "cgroup=", owner = "owner=", name = "name=";
     if (option.starts_with(cgroup))
         // There is one thread only, so version 1 moves all of us, too.
         return file::writeValue(cat(option.substr(cgroup.size()), "/cgroup.procs"), "0");
     if (option.starts_with(owner)) {
         VZ_TRY(options.server.owner, ownerFrom(option.substr(owner.size())));
+        return {};
+    }
+    if (option.starts_with(name)) {
+        options.server.name = option.substr(name.size());
         return {};
     }
     options.tied = options.tied || option == "tied";

@@ -114,8 +114,12 @@ Result<void> Server::exportImage() {
     options.mechanism = options_.mechanism;
     options.device = options_.device;
     options.owner = options_.owner;
+    options.name = options_.name;
     VZ_TRY(export_, BlockExport::start(image(), options));
-    back.add([&] { (void)export_->release(); });
+    back.add([&] {
+        (void)export_->release();
+        (void)export_->takeHolder(); // the last user, whom the end of the export waits for
+    });
     attachment_.device = export_->path();
     attachment_.sequence = export_->device() ? export_->device()->sequence() : 0;
     attachment_.mechanism = export_->mechanism();

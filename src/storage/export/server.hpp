@@ -24,6 +24,7 @@ public:
         Mechanism mechanism = Mechanism::Best;
         std::string device; ///< to use; empty: any that is free; the socket's path for Mechanism::Nbd
         SocketOwner owner;  ///< of that
+        std::string name;   ///< see BlockExport::Options
         bool held = false;  ///< the device goes with its last user, to begin with takeHolder()
         /** Whether a merge that was cut off is to be gone on with before all else; asked now and then. */
         ploop::Progress progress;

@@ -196,21 +196,34 @@ Result<void> Image::pushReady(std::unique_ptr<Delta> fresh, bool active,
 /** Makes both levels writable files, and the lower one as large as the upper. */
 Result<void> Image::prepareMerge(FileSystem& files, size_t upper) {
     size_t target = upper - 1;
-    for (size_t level : {upper, target}) {
-        auto& delta = *levels_[level];
-        if (!delta.writable()) {
-            Delta::Options own = options_;
-            own.access = Access::ReadWrite;
-            own.recover = true; // an earlier merge may have been cut off
-            // Somebody may be reading it: waiting for that is no reason for requests to wait.
-            VZ_CHECK(delta.lockForWriting(own));
-            Suspended suspended(*this);
-            VZ_CHECK(delta.makeWritable(files, own));
+    Delta::Options own = options_;
+    own.access = Access::ReadWrite;
+    own.recover = true; // an earlier merge may have been cut off
+    std::vector<Delta*> locked;
+    Rollback back;
+    back.add([&] {
+        Suspended suspended(*this);
+        for (auto* delta : locked) {
+            if (delta->endWriting())
+                (void)delta->shareForReading(options_);
         }
-        VZ_CHECK(delta.beginWriting());
+    });
+    for (size_t level : {upper, target}) {
+        if (levels_[level]->writable())
+            continue;
+        // Somebody may be reading it: waiting for that is no reason for requests to wait.
+        VZ_CHECK(levels_[level]->lockForWriting(own));
+        locked.push_back(levels_[level].get());
     }
+    for (auto* delta : locked) {
+        Suspended suspended(*this);
+        VZ_CHECK(delta->makeWritable(files, own));
+    }
+    VZ_CHECK(levels_[upper]->beginWriting());
+    VZ_CHECK(levels_[target]->beginWriting());
     if (uint64_t sectors = levels_[upper]->header().sectors; levels_[target]->header().sectors < sectors)
         VZ_CHECK(grow(target, sectors));
+    back.dismiss();
     if (upper + 1 < levels_.size())
         return {}; // both are of the past: requests write to the top as before
     Suspended suspended(*this);

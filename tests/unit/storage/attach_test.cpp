@@ -3,6 +3,7 @@
 #include "../temporary_dir.hpp"
 #include "base/file.hpp"
 #include "base/process.hpp"
+#include "storage/export/block_export.hpp"
 #include "storage/export/client.hpp"
 #include "storage/ploop/volume.hpp"
 
@@ -79,8 +80,10 @@ TEST_CASE_METHOD(Fixture, "vz-ploopd runs in the control groups that its caller 
     CHECK(trim(*members) == cat(attachment->pid));
     REQUIRE(detach(*attachment));
     // The image is closed; the process may still be on its way out, and the group is to be empty.
-    for (members = file::read(group.folder + "/cgroup.procs"); members && !members->empty();)
+    CHECK(waitFor([&] {
         members = file::read(group.folder + "/cgroup.procs");
+        return members && members->empty();
+    }));
 }
 
 TEST_CASE_METHOD(Fixture, "vz-ploopd does not start where it cannot join a control group") {
@@ -222,12 +225,13 @@ TEST_CASE("a detach stops a merge, which is gone on with the next time") {
 
 namespace {
 
-int qemuIo(const std::string& socket, const std::vector<std::string>& lines, std::string* said = nullptr) {
+int qemuIo(const std::string& socket, const std::vector<std::string>& lines, std::string* said = nullptr,
+           const std::string& name = "any") {
     process::Command command;
     command.argv = {"/usr/bin/qemu-io", "-f", "raw"};
     for (const auto& line : lines)
         command.argv.insert(command.argv.end(), {"-c", line});
-    command.argv.push_back(cat("nbd+unix:///any?socket=", socket));
+    command.argv.push_back(cat("nbd+unix:///", name, "?socket=", socket));
     auto finished = process::run(command);
     REQUIRE(finished);
     if (said)
@@ -262,7 +266,7 @@ TEST_CASE_METHOD(Fixture,
                  &said) == 0);
     CHECK(said.find("failed") == std::string::npos);
     CHECK(qemuIo(options.device, {"read 2M 4k"}, &said) != 0);
-    CHECK(said.find("failed") + said.find("past") != std::string::npos);
+    CHECK((said.find("failed") != said.npos || said.find("past") != said.npos));
     REQUIRE(alive(*attachment));
     tie.reset();
     CHECK(endsSoon(*attachment));
@@ -274,6 +278,34 @@ TEST_CASE_METHOD(Fixture,
     std::array<std::byte, 4096> data;
     REQUIRE((*volume)->image().read(64 << 10, data.data(), data.size()));
     CHECK(data[5] == std::byte(8));
+}
+
+TEST_CASE_METHOD(Fixture, "whoever asks a socket for another image gets none") {
+    options.mechanism = Mechanism::Nbd;
+    options.device = dir / "disk.nbd";
+    options.name = "vz-ploop:file:ploop:disk";
+    UniqueFd tie;
+    REQUIRE(attach(options, &tie));
+    std::string said;
+    CHECK(qemuIo(options.device, {"write 0 4k"}, &said, options.name) == 0);
+    INFO(said);
+    CHECK(qemuIo(options.device, {"write 0 4k"}, &said, options.name + "2") != 0);
+    CHECK(said.find("not available") != said.npos);
+    CHECK(qemuIo(options.device, {"read 0 4k"}, &said, options.name) == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "an export that is given up before it is in use leaves no device") {
+    auto image = Volume::openSnapshot(ploop::hostFiles(), options.descriptor, ploop::topGuid);
+    REQUIRE(image);
+    BlockExport::Options exporting;
+    exporting.readOnly = true;
+    exporting.mechanism = Mechanism::Fuse;
+    auto made = BlockExport::start(**image, exporting);
+    REQUIRE(made);
+    auto path = (*made)->device()->path();
+    auto sequence = (*made)->device()->sequence();
+    made->reset();
+    CHECK(waitFor([&] { return !LoopDevice::find(path, sequence); }));
 }
 
 TEST_CASE_METHOD(Fixture, "the socket outlives its starter as long as somebody is connected") {

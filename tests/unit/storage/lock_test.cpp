@@ -70,6 +70,29 @@ TEST_CASE_METHOD(Fixture,
     CHECK(back == data);
 }
 
+TEST_CASE_METHOD(Fixture, "a merge that is refused locks no other snapshot") {
+    auto writer = *open(Access::ReadWrite);
+    std::vector<std::byte> data(4096, std::byte(1));
+    auto first = *writer->snapshot();
+    REQUIRE(writer->image().write(0, data.data(), data.size()));
+    auto second = *writer->snapshot();
+    auto reader = Volume::openSnapshot(hostFiles(), path, first);
+    REQUIRE(reader);
+    auto removed = writer->remove(first);
+    REQUIRE_FALSE(removed);
+    CHECK(removed.error().code() == ErrorCode::ResourceBusy);
+    {
+        auto other = Volume::openSnapshot(hostFiles(), path, second);
+        REQUIRE(other);
+        std::vector<std::byte> back(4096);
+        REQUIRE((*other)->read(0, back.data(), back.size()));
+        CHECK(back == data);
+    }
+    reader->reset();
+    CHECK(writer->remove(first));
+    CHECK(Volume::openSnapshot(hostFiles(), path, second));
+}
+
 TEST_CASE_METHOD(Fixture, "who waits gets the image as it is then") {
     auto writer = open(Access::ReadWrite);
     REQUIRE((*writer)->snapshot());

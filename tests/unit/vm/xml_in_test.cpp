@@ -278,10 +278,10 @@ TEST_CASE("a disk that is a ploop image is one at a socket inside, and comes out
         auto made = vm::domainToInner(outside, ploopFacts());
         REQUIRE(made);
         auto inside = printed(made->xml);
-        CHECK(
-            contains(inside, cat("<disk type='network' device='disk'><driver name='qemu' type='raw'",
-                                 one.inner, "/><source index='2' protocol='nbd' name='vz-ploop:", one.name,
-                                 "'><host transport='unix' socket='/run/s/", someUuid, "-vda'/></source>")));
+        CHECK(contains(inside, cat("<disk type='network' device='disk'><driver name='qemu' type='raw'",
+                                   one.inner, "/><source index='2' protocol='nbd' name='vz-ploop:", one.name,
+                                   "' tls='no'><host transport='unix' socket='/run/s/", someUuid,
+                                   "-vda'/></source>")));
         auto disks = vm::ploopDisks(made->xml);
         REQUIRE(disks.size() == 1);
         CHECK(disks[0].target == "vda");
@@ -303,8 +303,8 @@ TEST_CASE("a volume of a pool of images needs no format, and other volumes stay"
     };
     auto made = vm::deviceToInner(volume("images"), ploopFacts());
     REQUIRE(made);
-    CHECK(contains(printed(*made),
-                   "name='vz-ploop:volume:-:images/v'><host transport='unix' socket='/run/s/MACHINE-vdb'/>"));
+    CHECK(contains(printed(*made), "name='vz-ploop:volume:-:images/v' tls='no'><host transport='unix' "
+                                   "socket='/run/s/MACHINE-vdb'/>"));
     auto disks = vm::ploopDisks(*made);
     REQUIRE(disks.size() == 1);
     CHECK(disks[0].pool == "images");
@@ -315,6 +315,35 @@ TEST_CASE("a volume of a pool of images needs no format, and other volumes stay"
     REQUIRE(other);
     CHECK(*other == volume("dir"));
     CHECK(vm::ploopDisks(*other).empty());
+}
+
+TEST_CASE("the socket of an image is never the client's to choose") {
+    auto given = [](const std::string& name, const std::string& hosts, const std::string& target = "vda") {
+        return cat("<disk type='network' device='disk'><driver name='qemu' type='raw'/><source "
+                   "protocol='nbd' name='",
+                   name, "'>", hosts, "</source><target dev='", target, "'/></disk>");
+    };
+    const std::string stolen = "<host transport='unix' socket='/etc/shadow'/>";
+    for (const auto& hosts : {stolen, std::string(), std::string("<host name='other' port='1'/>")}) {
+        CAPTURE(hosts);
+        auto made = vm::domainToInner(machine("", given("vz-ploop:file:ploop:/a", hosts)), ploopFacts());
+        REQUIRE(made);
+        auto disks = vm::ploopDisks(made->xml);
+        REQUIRE(disks.size() == 1);
+        CHECK(disks[0].socket == cat("/run/s/", someUuid, "-vda"));
+        CHECK(disks[0].name == "vz-ploop:file:ploop:/a");
+        CHECK_FALSE(contains(made->xml, "other"));
+        auto device = vm::deviceToInner(given("vz-ploop:volume:-:p/v", hosts), ploopFacts());
+        REQUIRE(device);
+        CHECK(vm::ploopDisks(*device)[0].socket == "/run/s/MACHINE-vda");
+    }
+    for (const auto& wrong :
+         {given("vz-ploop:file:ploop:a", stolen), given("vz-ploop:file", stolen),
+          given("vz-ploop:volume:-:p", stolen), given("vz-ploop:file:ploop:/a", stolen + stolen),
+          given("vz-ploop:file:ploop:/a", stolen, "../vda")}) {
+        CAPTURE(wrong);
+        CHECK_FALSE(vm::deviceToInner(wrong, ploopFacts()));
+    }
 }
 
 TEST_CASE("a folder that is an image needs no format, a single file of one does") {
