@@ -77,7 +77,12 @@ Result<storage::PoolRef> findPool(Driver& driver, virStoragePoolPtr handle) {
 
 Result<storage::PoolRef> findPool(Driver& driver, virStorageVolPtr handle) {
     VZ_TRY(auto name, abi::poolNameOf(handle));
-    return driver.storage().pools().byName(name);
+    auto pool = driver.storage().pools().byName(name);
+    // The stock driver may have a pool of that name, too: on its own connections nobody asks for ours.
+    const char* key = ::virStorageVolGetKey(handle);
+    if (pool && key && cat(pool->target(), "/", ::virStorageVolGetName(handle)) == key)
+        return pool;
+    return storage::PoolRef();
 }
 
 Result<void> requireOther(Driver& driver, virStorageVolPtr argument) {

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The content of volumes as streams: the image is made a block device for that time, and libvirt reads or
 // writes that as it does with any.
-#include "base/file.hpp"
 #include "base/log.hpp"
-#include "base/rollback.hpp"
 #include "driver/storage_methods.hpp"
 #include "storage/export/client.hpp"
 #include "storage/pool/volume_work.hpp"
@@ -33,16 +31,12 @@ struct Transfer {
         exports::AttachOptions options;
         options.descriptor = lease.path() + "/DiskDescriptor.xml";
         options.readOnly = !forWriting;
-        auto attached = exports::attach(options);
-        if (!attached)
-            return storage::usedBy(lease.path(), std::move(attached).takeError());
-        attachment = *std::move(attached);
-        Rollback back;
-        back.add([&] { (void)exports::detach(attachment); });
-        VZ_TRY(keeper, file::open(attachment.device, O_RDONLY));
+        auto held = exports::attachHeld(options);
+        if (!held)
+            return storage::usedBy(lease.path(), std::move(held).takeError());
+        attachment = std::move(held->attachment);
+        keeper = std::move(held->holder);
         process = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, attachment.pid, 0)));
-        VZ_CHECK(exports::leaveToUsers(attachment));
-        back.dismiss();
         return {};
     }
 

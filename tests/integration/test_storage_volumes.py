@@ -79,9 +79,10 @@ def test_settings_of_a_volume(pool, made, tmp_path):
         <clusterSize unit='KiB'>64</clusterSize>
         <permissions><mode>0640</mode><owner>12</owner><group>34</group></permissions>""").replace(
             "<capacity>", "<capacity unit='MiB'>"))
-    for path, mode in ((pool.path("vol"), 0o750), (pool.path("vol", "root.hds"), 0o640)):
+    # Who owns the files cannot replace them: the folder is root's.
+    for path, expected in ((pool.path("vol"), (0o711, 0, 0)), (pool.path("vol", "root.hds"), (0o640, 12, 34))):
         found = os.stat(path)
-        assert (found.st_mode & 0o777, found.st_uid, found.st_gid) == (mode, 12, 34)
+        assert (found.st_mode & 0o777, found.st_uid, found.st_gid) == expected
     text = pool.virsh("vol-dumpxml", "vol", pool.name).stdout
     assert "<clusterSize unit='B'>65536</clusterSize>" in text and "<mode>0640</mode>" in text
     assert ET.fromstring(text).findtext("capacity") == str(64 * MIB)

@@ -312,9 +312,11 @@ public:
         struct stat info;
         if (::stat(like.c_str(), &info) < 0)
             return;
+        // By a descriptor: the folder may be somebody's who puts a link there meanwhile.
+        auto fd = file::open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
         // Not allowed for everybody, and then not needed: the file belongs to who made it.
-        if (::chown(path.c_str(), info.st_uid, info.st_gid) == 0)
-            (void)::chmod(path.c_str(), info.st_mode & 07777);
+        if (fd && ::fchown(fd->get(), info.st_uid, info.st_gid) == 0)
+            (void)::fchmod(fd->get(), info.st_mode & 07777);
     }
 };
 

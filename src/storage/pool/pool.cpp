@@ -2,6 +2,7 @@
 #include "storage/pool/pool.hpp"
 
 #include "base/file.hpp"
+#include "storage/ploop/io.hpp"
 #include "storage/pool/volume_names.hpp"
 
 #include <cerrno>
@@ -167,6 +168,7 @@ Result<void> Pool::build() {
     const auto& wanted = config.permissions;
     mode_t mode = wanted.mode.value_or(defaultMode);
     bool made = !file::exists(config.target);
+    VZ_CHECK(file::makeDirs(ploop::folderOf(config.target)));
     VZ_CHECK(file::makeDirs(config.target, mode));
     if (!file::isDirectory(config.target))
         return fail(ErrorCode::OperationFailed, config.target, " is there already and is not a folder");
@@ -222,8 +224,16 @@ Result<void> Pool::undefine() {
     return {};
 }
 
+void Pool::abandon() {
+    std::lock_guard lock(mutex_);
+    gone_ = true;
+}
+
 Result<void> Pool::setAutostart(bool on) {
-    if (!persistent())
+    // Under the lock, so that it is not undefined meanwhile.
+    std::unique_lock lock(mutex_);
+    VZ_CHECK(waitUnchanged(lock));
+    if (!persistent_)
         return fail(ErrorCode::OperationInvalid, "cannot set autostart for transient pool");
     return environment_.store.setAutostart(name_, on);
 }

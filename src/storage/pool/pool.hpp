@@ -71,7 +71,13 @@ public:
     Result<void> redefine(PoolConfig config);
     /** An inactive pool only. */
     Result<void> undefine();
+    /** It never came to be: whoever waits for it is told that there is no such pool. */
+    void abandon();
+
+    // Waits for a Change that somebody has.
     Result<void> setAutostart(bool on);
+
+    // While nobody else knows it.
     /** Takes up a pool that an earlier daemon had active. */
     Result<void> adopt();
     /** After that: the definition on the disk, which is for the next start. */

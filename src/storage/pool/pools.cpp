@@ -164,48 +164,67 @@ void Pools::drop(const PoolRef& pool) {
         pools_.erase(found);
 }
 
+/** Adds a new pool, with the Change in which it is to become something: nobody has it before. */
+Result<Pools::Entered> Pools::enter(const PoolConfig& config, bool persistent) {
+    auto pool = std::make_shared<Pool>(environment_, config, persistent);
+    VZ_TRY(auto change, pool->beginChange("its definition"));
+    std::unique_lock lock(mutex_);
+    pools_.emplace(pool->name(), pool);
+    return Entered{std::move(pool), std::move(change)};
+}
+
+/** Takes back what was entered; those who wait for the pool find it gone. */
+void Pools::withdraw(const PoolRef& pool) {
+    pool->abandon();
+    drop(pool);
+}
+
 Result<PoolRef> Pools::define(PoolConfig config) {
-    std::lock_guard defining(defining_);
+    std::unique_lock defining(defining_);
     VZ_TRY(auto pool, find(config));
-    bool fresh = !pool;
-    if (fresh) {
-        VZ_TRY(pool, add(config, true));
+    if (!pool) {
+        VZ_TRY(auto entered, enter(config, true));
+        defining.unlock();
+        if (auto defined = entered.pool->redefine(std::move(config)); !defined) {
+            withdraw(entered.pool);
+            return std::move(defined).takeError();
+        }
+        return entered.pool;
     }
-    auto defined = [&]() -> Result<void> {
-        VZ_TRY(auto change, pool->beginChange("its definition"));
-        return pool->redefine(std::move(config));
-    }();
-    if (!defined) {
-        if (fresh)
-            drop(pool);
-        return std::move(defined).takeError();
-    }
+    // The wait for the pool is no wait for others; what was found may have changed after it.
+    defining.unlock();
+    VZ_TRY(auto change, pool->beginChange("its definition"));
+    defining.lock();
+    VZ_CHECK(find(config));
+    VZ_CHECK(pool->redefine(std::move(config)));
     return pool;
 }
 
 Result<PoolRef> Pools::create(PoolConfig config, bool build) {
-    std::lock_guard defining(defining_);
+    std::unique_lock defining(defining_);
     VZ_TRY(auto pool, find(config));
-    if (pool && pool->active())
+    if (!pool) {
+        VZ_TRY(auto entered, enter(config, false));
+        defining.unlock();
+        auto started = build ? entered.pool->build() : Result<void>();
+        if (started)
+            started = entered.pool->start();
+        if (!started) {
+            withdraw(entered.pool);
+            return std::move(started).takeError();
+        }
+        return entered.pool;
+    }
+    defining.unlock();
+    VZ_TRY(auto change, pool->beginChange("its start"));
+    if (pool->active())
         return fail(ErrorCode::OperationInvalid, "pool is already active as '", pool->name(), "'");
-    if (pool && pool->config() != config)
+    if (pool->config() != config)
         return fail(ErrorCode::OperationFailed, "pool '", pool->name(),
                     "' is defined with other settings: start it as it is, or change its definition before");
-    bool fresh = !pool;
-    if (fresh) {
-        VZ_TRY(pool, add(config, false));
-    }
-    auto started = [&]() -> Result<void> {
-        VZ_TRY(auto change, pool->beginChange("its start"));
-        if (build)
-            VZ_CHECK(pool->build());
-        return pool->start();
-    }();
-    if (!started) {
-        if (fresh)
-            drop(pool);
-        return std::move(started).takeError();
-    }
+    if (build)
+        VZ_CHECK(pool->build());
+    VZ_CHECK(pool->start());
     return pool;
 }
 

@@ -53,13 +53,21 @@ public:
 private:
     Result<PoolRef> find(const PoolConfig& config) const;
     Result<PoolRef> add(PoolConfig config, bool persistent);
+    struct Entered {
+        PoolRef pool;
+        Pool::Change change;
+    };
+    Result<Entered> enter(const PoolConfig& config, bool persistent);
+    void withdraw(const PoolRef& pool);
     Result<void> loadDefinitions();
     void adopt(const PoolStore::Entry& entry);
     void drop(const PoolRef& pool);
 
     PoolStore store_;
     Pool::Environment environment_;
-    std::mutex defining_; ///< one definition at a time; before mutex_
+    /** Held while it is looked for names that are free and they are taken, not for work on a pool. Before
+     * mutex_, and after the Change of a pool that others know. */
+    std::mutex defining_;
     mutable std::shared_mutex mutex_;
     std::map<std::string, PoolRef> pools_; ///< by name
 };

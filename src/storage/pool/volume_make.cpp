@@ -34,14 +34,15 @@ Result<void> setOwner(const std::string& path, const Permissions& wanted, mode_t
     return {};
 }
 
-/** Gives the folder and its files to whom the volume is to belong. Who may read a file may enter the folder.
- */
+/** Gives the files to whom the volume is to belong. The folder stays root's, since who may write to it could
+ * put links in the place of files; others enter it if a file may be theirs. */
 Result<void> setPermissions(const std::string& folder, const Permissions& wanted) {
     mode_t mode = wanted.mode.value_or(0600);
     VZ_TRY(auto names, file::list(folder));
     for (const auto& name : names)
         VZ_CHECK(setOwner(cat(folder, "/", name), wanted, mode));
-    return setOwner(folder, wanted, mode | ((mode & 0444) >> 2));
+    bool others = wanted.owner.value_or(0) != 0 || wanted.group.value_or(0) != 0 || (mode & 0066);
+    return setOwner(folder, {}, others ? 0711 : 0700);
 }
 
 Volume::CreateOptions createOptions(const VolumeRequest& request, bool preallocate) {

@@ -135,7 +135,11 @@ Result<void> Draft::publish(const std::string& name) {
     VZ_CHECK(flushFolder(path_));
     VZ_CHECK(renameNew(path_, cat(target_, "/", name)));
     path_.clear();
-    return flushFolder(target_);
+    // It has its name, whether that is on the disk yet or not.
+    if (auto flushed = flushFolder(target_); !flushed)
+        log::warning("the new volume ", target_, "/", name,
+                     " may be gone after a power cut: ", flushed.error().message());
+    return {};
 }
 
 Result<void> removeVolumeFolder(const std::string& target, const std::string& name) {
@@ -146,8 +150,13 @@ Result<void> removeVolumeFolder(const std::string& target, const std::string& na
     if (::flock(lock.get(), LOCK_EX | LOCK_NB) < 0)
         return failErrno(errno, "cannot lock ", path);
     VZ_CHECK(renameNew(path, gone));
-    VZ_CHECK(file::removeTree(gone));
-    return flushFolder(target);
+    // From here on there is no volume of that name; remains go with the next scan.
+    if (auto removed = file::removeTree(gone); !removed)
+        log::warning("remains of the deleted volume ", path, " are left: ", removed.error().message());
+    if (auto flushed = flushFolder(target); !flushed)
+        log::warning("the deleted volume ", path,
+                     " may be back after a power cut: ", flushed.error().message());
+    return {};
 }
 
 } // namespace vz::storage

@@ -9,6 +9,7 @@
 #include "storage/pool/volume_names.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <sys/stat.h>
 
@@ -25,13 +26,15 @@ std::string descriptorOf(const std::string& path) {
 }
 
 /** Every attachment of an image, also those for reading. */
-std::vector<exports::Attachment> attachmentsOf(const std::string& path) {
+Result<std::vector<exports::Attachment>> attachmentsOf(const std::string& path) {
     std::vector<exports::Attachment> found;
     auto real = exports::realPath(descriptorOf(path));
-    auto all = exports::list();
-    if (!real || !all)
-        return found;
-    std::ranges::copy_if(*all, std::back_inserter(found),
+    if (!real && (real.error().systemError() == ENOENT || real.error().systemError() == ELOOP))
+        return found; // without a descriptor there is nothing to attach
+    if (!real)
+        return std::move(real).takeError();
+    VZ_TRY(auto all, exports::list());
+    std::ranges::copy_if(all, std::back_inserter(found),
                          [&](const auto& one) { return one.descriptor == *real; });
     return found;
 }
@@ -54,11 +57,18 @@ Result<std::vector<FilePtr>> lockFiles(const std::string& path) {
         auto file = cat(path, "/", name);
         // A link or a device would lead elsewhere.
         struct stat info;
-        if (name == "DiskDescriptor.xml" || ::lstat(file.c_str(), &info) < 0 || !S_ISREG(info.st_mode))
+        if (name == "DiskDescriptor.xml")
+            continue;
+        bool known = ::lstat(file.c_str(), &info) == 0;
+        if (!known && errno != ENOENT)
+            return failErrno(errno, "cannot look at ", file);
+        if (!known || !S_ISREG(info.st_mode))
             continue;
         auto opened = hostFiles().open(file, Access::ReadWrite);
-        if (!opened)
+        if (!opened && opened.error().systemError() == ENOENT)
             continue;
+        if (!opened)
+            return std::move(opened).takeError();
         if (auto got = (*opened)->lock(Lock::Writer, std::chrono::milliseconds(0)); !got)
             return std::move(got).takeError();
         locked.push_back(*std::move(opened));
@@ -117,7 +127,7 @@ Result<void> growAttached(const exports::Attachment& attachment, uint64_t bytes)
 Error usedBy(const std::string& path, Error error) {
     if (error.code() != ErrorCode::ResourceBusy)
         return error;
-    auto attachments = attachmentsOf(path);
+    auto attachments = attachmentsOf(path).valueOr({});
     if (attachments.empty())
         return fail(ErrorCode::ResourceBusy, "the volume ", path,
                     " is in use by another process (a virtual machine, or a tool that has it open): ",
@@ -133,8 +143,9 @@ Result<void> deleteVolume(const std::string& target, const std::string& name) {
     if (!locked)
         return usedBy(path, std::move(locked).takeError());
     // A plain loop device, made by others, has no lock.
-    for (const auto& attachment : attachmentsOf(path))
-        return usedBy(path, fail(ErrorCode::ResourceBusy, attachment.device));
+    VZ_TRY(auto attachments, attachmentsOf(path));
+    if (!attachments.empty())
+        return usedBy(path, fail(ErrorCode::ResourceBusy, attachments.front().device));
     return removeVolumeFolder(target, name);
 }
 

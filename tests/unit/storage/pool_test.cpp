@@ -101,6 +101,17 @@ TEST_CASE("what is no ploop pool is refused") {
     CHECK(isPloopPool("<pool type='ploop'/>"));
 }
 
+TEST_CASE("a large document that is wrong is refused at once") {
+    std::string many;
+    for (int i = 0; i < 4000; ++i)
+        many += "<more/>";
+    auto begin = std::chrono::steady_clock::now();
+    auto parsed = PoolConfig::parse(poolText("<target><path>/p</path></target>" + many), true);
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5));
+    REQUIRE_FALSE(parsed);
+    CHECK(parsed.error().code() == PoolConfig::parse(poolText("<more/>"), true).error().code());
+}
+
 TEST_CASE("UUIDs and sizes as libvirt reads them") {
     CHECK(normalUuid("6F9A2CF693B24D1DA9A30E1D7C5F8A01") == uuid);
     CHECK(normalUuid(uuid) == uuid);
@@ -231,8 +242,8 @@ TEST_CASE_METHOD(Fixture, "pools are found again by the next daemon as they were
             auto change = pool->beginChange("a test");
             REQUIRE(change);
             REQUIRE(pool->start());
-            REQUIRE(pool->setAutostart(true));
         }
+        REQUIRE(pool->setAutostart(true));
         auto later = pool->config();
         later.target = folder("later");
         REQUIRE(pools->define(later));
@@ -254,6 +265,7 @@ TEST_CASE_METHOD(Fixture, "pools are found again by the next daemon as they were
     REQUIRE(pools->stop(pool));
     CHECK(pool->target() == dir / "later");
     REQUIRE(pools->undefine(pool));
+    CHECK(pool->setAutostart(true).error().code() == ErrorCode::NoStoragePool);
     CHECK(file::list(dir / "etc")->size() == 1); // autostart
     CHECK(file::list(dir / "etc/autostart")->empty());
 }
@@ -295,4 +307,17 @@ TEST_CASE_METHOD(Fixture, "work on a volume keeps others from it, and changes fr
         end.join();
     }
     CHECK(pool.beginChange("a refresh"));
+}
+
+TEST_CASE_METHOD(Fixture, "a pool that cannot be made leaves nothing, and one that is there stays") {
+    auto pools = this->pools();
+    auto missing = config("p", uuid, dir / "missing");
+    REQUIRE_FALSE(pools->create(missing, false));
+    CHECK(pools->all().empty());
+    REQUIRE(pools->define(missing));
+    REQUIRE_FALSE(pools->create(missing, false));
+    REQUIRE(pools->byName("p"));
+    CHECK(pools->byName("p")->persistent());
+    REQUIRE(pools->create(missing, true));
+    CHECK(pools->byName("p")->active());
 }
