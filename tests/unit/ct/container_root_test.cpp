@@ -5,6 +5,8 @@
 #include "base/process.hpp"
 
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <thread>
 
 #include <csignal>
 #include <fcntl.h>
@@ -348,6 +350,10 @@ TEST_CASE("a start can be frozen just before init is executed") {
     std::string state = cat("/sys/fs/cgroup/freezer/vztest-", ::getpid(), "/payload/freezer.state");
     rig.options.beforeInit = [&](pid_t) { return file::writeValue(state, "FROZEN"); };
     auto ct = rig.start(spec);
+    // The kernel says FREEZING until the last task has noticed.
+    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (trim(file::read(state).valueOr("")) != "FROZEN" && std::chrono::steady_clock::now() < end)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
     CHECK(trim(file::read(state).valueOr("")) == "FROZEN");
     CHECK(rig.log().empty());
     CHECK(ct->init() > 0);
