@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What the kernel tells of a container's beancounters.
 #include "base/file.hpp"
+#include "base/mount_table.hpp"
 #include "ct/beancounters.hpp"
 
 #include <algorithm>
@@ -68,22 +69,20 @@ uint64_t pendingSignals(pid_t init) {
     return parseNumber<uint64_t>(value.substr(0, value.find('/'))).value_or(0);
 }
 
-/** The type of the file system that is on top at a place in the mount table of a process. */
-std::string_view typeAt(std::string_view mountInfo, std::string_view place) {
+/** The type of the file system that is on top at a place. */
+std::string_view typeAt(const std::vector<MountEntry>& mounts, std::string_view place) {
     std::string_view type;
-    for (auto line : lines(mountInfo)) {
-        auto parts = split(line, ' ');
-        auto separator = std::ranges::find(parts, "-");
-        if (parts.size() > 4 && parts[4] == place && parts.end() - separator > 1)
-            type = separator[1];
+    for (const auto& mount : mounts) {
+        if (mount.point == place)
+            type = mount.type;
     }
     return type;
 }
 
 uint64_t ptys(pid_t init) {
     // What the container has mounted there itself might never answer.
-    auto table = file::read(cat("/proc/", init, "/mountinfo"));
-    if (!table || typeAt(*table, "/dev") != "tmpfs" || typeAt(*table, "/dev/pts") != "devpts")
+    auto mounts = mountTable(init);
+    if (!mounts || typeAt(*mounts, "/dev") != "tmpfs" || typeAt(*mounts, "/dev/pts") != "devpts")
         return 0;
     auto names = file::list(cat("/proc/", init, "/root/dev/pts"));
     if (!names)

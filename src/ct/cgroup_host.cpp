@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "base/file.hpp"
+#include "base/mount_table.hpp"
 #include "ct/cgroup.hpp"
 
 #include <algorithm>
@@ -7,22 +8,6 @@
 namespace vz::ct {
 
 namespace {
-
-/** "\040" and the like, as mountinfo writes blanks in paths. */
-std::string unescape(std::string_view text) {
-    std::string out;
-    for (size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '\\' && i + 3 < text.size()) {
-            if (auto code = parseNumber<unsigned char>(text.substr(i + 1, 3), 8)) {
-                out += static_cast<char>(*code);
-                i += 3;
-                continue;
-            }
-        }
-        out += text[i];
-    }
-    return out;
-}
 
 /** Controllers among the options of a v1 superblock. */
 std::vector<std::string> controllersOf(std::string_view options) {
@@ -39,24 +24,18 @@ std::vector<std::string> controllersOf(std::string_view options) {
     return out;
 }
 
-void addHierarchy(CgroupHost& host, std::string_view line) {
-    // id parent dev root mountpoint options [optional...] - type source superoptions (proc(5))
-    auto fields = split(line, ' ');
-    auto dash = std::find(fields.begin(), fields.end(), "-");
-    if (fields.size() < 10 || fields.end() - dash < 4 || fields[3] != "/")
+void addHierarchy(CgroupHost& host, const MountEntry& mount) {
+    bool v2 = mount.type == "cgroup2";
+    if (mount.root != "/" || (!v2 && mount.type != "cgroup"))
         return;
-    auto type = dash[1];
-    bool v2 = type == "cgroup2";
-    if (!v2 && type != "cgroup")
-        return;
-    CgroupHost::Hierarchy hierarchy{unescape(fields[4]), {}, v2};
+    CgroupHost::Hierarchy hierarchy{mount.point, {}, v2};
     bool known = std::any_of(host.hierarchies.begin(), host.hierarchies.end(), [&](const auto& other) {
         return other.mountPoint == hierarchy.mountPoint || (v2 && other.v2);
     });
     if (known)
         return;
     if (!v2)
-        hierarchy.controllers = controllersOf(dash[3]);
+        hierarchy.controllers = controllersOf(mount.options);
     else if (auto controllers = file::read(hierarchy.mountPoint + "/cgroup.controllers")) {
         for (auto name : split(trim(*controllers), ' '))
             hierarchy.controllers.emplace_back(name);
@@ -74,8 +53,8 @@ Result<CgroupHost> CgroupHost::probe() {
 Result<CgroupHost> CgroupHost::probe(std::string_view mountInfo, bool systemd) {
     CgroupHost host;
     host.systemd = systemd;
-    for (auto line : lines(mountInfo))
-        addHierarchy(host, line);
+    for (const auto& mount : parseMountTable(mountInfo))
+        addHierarchy(host, mount);
     if (host.hierarchies.empty())
         return fail(ErrorCode::ConfigUnsupported, "no cgroup hierarchy is mounted; containers need one");
     bool v1 = false, v2 = false;

@@ -2,6 +2,7 @@
 #include "ct/guest_facts.hpp"
 
 #include "base/file.hpp"
+#include "base/mount_table.hpp"
 #include "ct/inside.hpp"
 #include "ct/namespace_thread.hpp"
 
@@ -93,18 +94,6 @@ bool hasStorage(std::string_view type) {
     return std::find(std::begin(without), std::end(without), type) == std::end(without);
 }
 
-std::string unescape(std::string_view text) {
-    std::string out;
-    for (size_t i = 0; i < text.size(); ++i) {
-        auto code = text[i] == '\\' && i + 3 < text.size()
-                        ? parseNumber<unsigned char>(text.substr(i + 1, 3), 8)
-                        : std::nullopt;
-        out += code ? static_cast<char>(*code) : text[i];
-        i += code ? 3 : 0;
-    }
-    return out;
-}
-
 } // namespace
 
 Result<OsInfo> osInfo(pid_t init) {
@@ -162,14 +151,11 @@ Result<std::vector<LoggedInUser>> loggedInUsers(pid_t init) {
 Result<std::vector<FileSystem>> fileSystems(pid_t init) {
     std::vector<FileSystem> found;
     VZ_TRY(auto root, inside::rootOf(init));
-    VZ_TRY(auto mounts, file::read(cat("/proc/", init, "/mountinfo")));
-    for (auto line : lines(mounts)) {
-        auto fields = split(line, ' ');
-        auto dash = std::find(fields.begin(), fields.end(), "-");
-        if (fields.size() < 10 || fields.end() - dash < 3 || !hasStorage(dash[1]))
+    VZ_TRY(auto mounts, mountTable(init));
+    for (auto& mount : mounts) {
+        if (!hasStorage(mount.type))
             continue;
-        auto target = unescape(fields[4]);
-        auto fd = inside::open(root.get(), target, O_PATH);
+        auto fd = inside::open(root.get(), mount.point, O_PATH);
         struct statvfs space;
         struct stat info;
         // Single files and device nodes are bind mounts of this or that, not file systems of the guest.
@@ -177,8 +163,8 @@ Result<std::vector<FileSystem>> fileSystems(pid_t init) {
             ::fstatvfs(fd->get(), &space) < 0)
             continue;
         uint64_t unit = space.f_frsize;
-        found.push_back({unescape(dash[2]), std::move(target), std::string(dash[1]), space.f_blocks * unit,
-                         (space.f_blocks - space.f_bfree) * unit});
+        found.push_back({std::move(mount.source), std::move(mount.point), std::move(mount.type),
+                         space.f_blocks * unit, (space.f_blocks - space.f_bfree) * unit});
     }
     return found;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "base/file.hpp"
+#include "base/mount_table.hpp"
 #include "domain/config.hpp"
 #include "domain/store.hpp"
 
@@ -69,39 +70,21 @@ bool isAncestor(const FileId& folder, std::string path) {
     return false;
 }
 
-/** A mount point as /proc/PID/mountinfo writes it, with its octal escapes undone. */
-std::string unescape(std::string_view text) {
-    std::string out;
-    for (size_t i = 0; i < text.size(); i++) {
-        auto code = text[i] == '\\' ? parseNumber<unsigned>(text.substr(i + 1, 3), 8) : std::nullopt;
-        out += code ? static_cast<char>(*code) : text[i];
-        i += code ? 3 : 0;
-    }
-    return out;
-}
-
 /**
  * Where the host's / is mounted again below @p folder, which a recursive bind of it would bring along; empty
- * if nowhere. Two mounts show the same folder if file system and root are the same (fields 3 and 4).
+ * if nowhere. Two mounts show the same folder if file system and root are the same.
  */
 Result<std::string> hostRootBelow(const std::string& folder) {
-    VZ_TRY(auto text, file::read("/proc/self/mountinfo"));
-    std::string hostRoot;
-    std::vector<std::pair<std::string, std::string>> below;
-    for (auto line : lines(text)) {
-        auto fields = split(line, ' ');
-        if (fields.size() < 5)
-            continue;
-        auto shown = cat(fields[2], " ", fields[3]);
-        auto where = unescape(fields[4]);
-        if (where == "/")
-            hostRoot = shown;
-        else if (where.starts_with(folder + "/"))
-            below.emplace_back(std::move(where), std::move(shown));
+    VZ_TRY(auto mounts, mountTable());
+    const MountEntry* host = nullptr;
+    for (const auto& mount : mounts) {
+        if (mount.point == "/")
+            host = &mount;
     }
-    for (const auto& [where, shown] : below) {
-        if (shown == hostRoot)
-            return where;
+    for (const auto& mount : mounts) {
+        if (host && mount.point.starts_with(folder + "/") && mount.device == host->device &&
+            mount.root == host->root)
+            return mount.point;
     }
     return std::string();
 }
@@ -137,20 +120,15 @@ Result<void> checkFolder(const Filesystem& filesystem, bool isRoot, const Paths&
     return isRoot ? checkRootFolder(filesystem.source, *info, paths) : Result<void>();
 }
 
-/** What / is mounted from, by mountinfo's word after the " - " and the type: btrfs has device numbers of its
- * own. */
+/** What / is mounted from by name: btrfs has device numbers of its own. */
 void addMountSources(std::vector<dev_t>& devices) {
-    for (const char* list : {"/proc/self/mountinfo", "/proc/1/mountinfo"}) {
-        auto text = file::read(list, 64u << 20);
-        if (!text)
+    for (pid_t process : {0, 1}) {
+        auto mounts = mountTable(process);
+        if (!mounts)
             continue;
-        for (auto line : lines(*text)) {
-            auto fields = split(line, ' ');
-            auto dash = std::find(fields.begin(), fields.end(), "-");
-            if (fields.size() < 5 || fields[4] != "/" || fields.end() - dash < 3)
-                continue;
+        for (const auto& mount : *mounts) {
             struct stat info {};
-            if (::stat(unescape(dash[2]).c_str(), &info) == 0 && S_ISBLK(info.st_mode))
+            if (mount.point == "/" && ::stat(mount.source.c_str(), &info) == 0 && S_ISBLK(info.st_mode))
                 devices.push_back(info.st_rdev);
         }
     }

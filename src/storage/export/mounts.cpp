@@ -2,6 +2,7 @@
 #include "storage/export/mounts.hpp"
 
 #include "base/file.hpp"
+#include "base/mount_table.hpp"
 #include "base/process.hpp"
 #include "storage/export/client.hpp"
 #include "storage/ploop/buffer.hpp"
@@ -30,34 +31,6 @@ std::string numberOf(const std::string& device) {
     return cat(major(info.st_rdev), ":", minor(info.st_rdev));
 }
 
-/** mountinfo writes blanks and the like as \ooo. */
-std::string unescape(std::string_view text) {
-    std::string plain;
-    for (size_t i = 0; i < text.size(); ++i) {
-        auto code = text[i] == '\\' && i + 3 < text.size() ? parseNumber<int>(text.substr(i + 1, 3), 8)
-                                                           : std::nullopt;
-        plain += code ? static_cast<char>(*code) : text[i];
-        i += code ? 3 : 0;
-    }
-    return plain;
-}
-
-struct Mount {
-    std::string number, folder;
-};
-
-/** proc(5), /proc/PID/mountinfo: the third field is the device, the fifth the folder. */
-Result<std::vector<Mount>> allMounts(const std::string& process = "self") {
-    VZ_TRY(auto text, file::read(cat("/proc/", process, "/mountinfo"), 64u << 20));
-    std::vector<Mount> mounts;
-    for (auto line : lines(text)) {
-        auto fields = split(line, ' ');
-        if (fields.size() > 5)
-            mounts.push_back({std::string(fields[2]), unescape(fields[4])});
-    }
-    return mounts;
-}
-
 } // namespace
 
 Result<std::vector<std::string>> mountPoints(const Attachment& attachment) {
@@ -65,10 +38,10 @@ Result<std::vector<std::string>> mountPoints(const Attachment& attachment) {
     if (!LoopDevice::find(attachment.device, attachment.sequence))
         return found;
     std::string whole = numberOf(attachment.device), part = numberOf(attachment.partition);
-    VZ_TRY(auto mounts, allMounts());
+    VZ_TRY(auto mounts, mountTable());
     for (const auto& mount : mounts) {
-        if (mount.number == whole || mount.number == part)
-            found.push_back(mount.folder);
+        if (mount.device == whole || mount.device == part)
+            found.push_back(mount.point);
     }
     std::reverse(found.begin(), found.end());
     return found;
@@ -76,11 +49,11 @@ Result<std::vector<std::string>> mountPoints(const Attachment& attachment) {
 
 Result<UniqueFd> mountedFolder(const Attachment& attachment, pid_t pid) {
     std::string whole = numberOf(attachment.device), part = numberOf(attachment.partition);
-    VZ_TRY(auto mounts, allMounts(cat(pid)));
+    VZ_TRY(auto mounts, mountTable(pid));
     VZ_TRY(auto root, file::open(cat("/proc/", pid, "/root"), O_PATH | O_DIRECTORY));
     bool mounted = false;
     for (const auto& mount : mounts) {
-        if (mount.number != whole && mount.number != part)
+        if (mount.device != whole && mount.device != part)
             continue;
         mounted = true;
         // Links on the way lead to places of that process, not to ours.
@@ -88,13 +61,13 @@ Result<UniqueFd> mountedFolder(const Attachment& attachment, pid_t pid) {
         how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
         how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
         UniqueFd fd(
-            static_cast<int>(::syscall(SYS_openat2, root.get(), mount.folder.c_str(), &how, sizeof how)));
+            static_cast<int>(::syscall(SYS_openat2, root.get(), mount.point.c_str(), &how, sizeof how)));
         struct stat info;
         if (!fd || ::fstat(fd.get(), &info) < 0)
             continue;
         // Something else may be mounted over it.
         auto number = cat(major(info.st_dev), ":", minor(info.st_dev));
-        if (number == mount.number && (S_ISDIR(info.st_mode) || S_ISREG(info.st_mode)))
+        if (number == mount.device && (S_ISDIR(info.st_mode) || S_ISREG(info.st_mode)))
             return fd;
     }
     if (mounted)
