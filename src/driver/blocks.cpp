@@ -6,6 +6,8 @@
 #include "base/file.hpp"
 #include "driver/container_storage.hpp"
 #include "driver/methods.hpp"
+#include "driver/typed_params.hpp"
+#include "storage/export/partitions.hpp"
 #include "storage/export/resize.hpp"
 #include "storage/ploop/locate.hpp"
 #include "storage/ploop/volume.hpp"
@@ -55,14 +57,6 @@ Result<domain::UsedDisk> usedDisk(const ContainerDomain& domain, const std::stri
     return *byPath;
 }
 
-Result<uint64_t> bytesOf(const std::string& device) {
-    VZ_TRY(auto fd, file::open(device, O_RDONLY));
-    uint64_t bytes = 0;
-    if (::ioctl(fd.get(), BLKGETSIZE64, &bytes) < 0)
-        return failErrno(errno, "cannot find the size of ", device);
-    return bytes;
-}
-
 Result<void> addFile(BlockSizes& sizes, const std::string& path) {
     struct stat info {};
     if (::stat(path.c_str(), &info) < 0)
@@ -101,7 +95,7 @@ Result<BlockSizes> sizesAt(const std::string& path) {
     VZ_TRY(auto found, ploop::locate(ploop::hostFiles(), path));
     if (found.kind != ploop::Located::Kind::Device)
         return imageSizes(found);
-    VZ_TRY(auto bytes, bytesOf(found.path));
+    VZ_TRY(auto bytes, exports::bytesOf(found.path));
     return BlockSizes{bytes, bytes, bytes};
 }
 
@@ -230,7 +224,7 @@ Result<void> blockResize(const DomainCall& call, const char* name, unsigned long
     VZ_TRY(auto disk, usedDisk(call.domain, name));
     if (disk.readOnly)
         return fail(ErrorCode::OperationInvalid, "the disk ", disk.name, " is read-only");
-    VZ_TRY(auto now, bytesOf(disk.device));
+    VZ_TRY(auto now, exports::bytesOf(disk.device));
     if (!disk.image.empty())
         VZ_CHECK(growImage(disk, bytes, now));
     else if (bytes != now)
@@ -277,19 +271,9 @@ Result<void> blockStatsFlags(const DomainCall& call, const char* name, virTypedP
         {VIR_DOMAIN_BLOCK_STATS_WRITE_TOTAL_TIMES, counters.writeNs},
         {VIR_DOMAIN_BLOCK_STATS_FLUSH_REQ, counters.flushes},
         {VIR_DOMAIN_BLOCK_STATS_FLUSH_TOTAL_TIMES, counters.flushNs}};
-    int given = 0, room = *count;
-    for (auto [field, value] : values) {
-        if (room != 0 && given == room)
-            break;
-        if (room != 0) {
-            auto& param = params[given];
-            std::strncpy(param.field, field, VIR_TYPED_PARAM_FIELD_LENGTH - 1);
-            param.type = VIR_TYPED_PARAM_LLONG;
-            param.value.l = static_cast<long long>(value);
-        }
-        ++given;
-    }
-    *count = given;
+    ParamSlots slots(params, count);
+    for (auto [field, value] : values)
+        slots.add(field, static_cast<long long>(value));
     return {};
 }
 

@@ -382,15 +382,7 @@ bool NbdServer::connected() const {
 }
 
 void NbdServer::acceptAll() {
-    for (;;) {
-        UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-        if (!socket && errno == EINVAL)
-            return; // shut down
-        if (!socket) {
-            if (errno != EINTR && errno != ECONNABORTED)
-                std::this_thread::sleep_for(std::chrono::milliseconds(100));
-            continue;
-        }
+    while (UniqueFd socket = acceptNext(listener_.get())) {
         {
             std::lock_guard lock(mutex_);
             if (socket_ >= 0 || ended_)

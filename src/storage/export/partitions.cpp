@@ -21,14 +21,19 @@ namespace {
 
 constexpr uint64_t sector = 512, block = 4096;
 
+Result<uint64_t> bytesOf(const UniqueFd& fd, const std::string& device) {
+    uint64_t bytes = 0;
+    if (::ioctl(fd.get(), BLKGETSIZE64, &bytes) < 0)
+        return failErrno(errno, "cannot find the size of ", device);
+    return bytes;
+}
+
 /** Reads past the cache of the whole device, which would be older than what is in the partitions. */
 class Device {
 public:
     static Result<Device> open(const std::string& path) {
         VZ_TRY(auto fd, file::open(path, O_RDONLY | O_DIRECT));
-        uint64_t bytes = 0;
-        if (::ioctl(fd.get(), BLKGETSIZE64, &bytes) < 0)
-            return failErrno(errno, "cannot find the size of ", path);
+        VZ_TRY(auto bytes, bytesOf(fd, path));
         return Device(path, std::move(fd), bytes);
     }
     uint64_t bytes() const { return bytes_; }
@@ -159,6 +164,11 @@ std::optional<uint64_t> startOf(const std::string& partition) {
 }
 
 } // namespace
+
+Result<uint64_t> bytesOf(const std::string& device) {
+    VZ_TRY(auto fd, file::open(device, O_RDONLY));
+    return bytesOf(fd, device);
+}
 
 Result<std::vector<FileSystem>> fileSystemsOn(const std::string& path) {
     VZ_TRY(auto device, Device::open(path));

@@ -24,6 +24,9 @@ struct FileSystem {
     std::string label;
 };
 
+/** How large a block device is. */
+Result<uint64_t> bytesOf(const std::string& device);
+
 /** All file systems that are known by their first bytes, in the order of the device. */
 Result<std::vector<FileSystem>> fileSystemsOn(const std::string& device);
 

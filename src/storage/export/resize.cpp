@@ -6,6 +6,7 @@
 #include "base/rollback.hpp"
 #include "storage/export/client.hpp"
 #include "storage/export/mounts.hpp"
+#include "storage/export/partitions.hpp"
 #include "storage/ploop/gpt.hpp"
 
 #include <array>
@@ -280,14 +281,6 @@ Result<void> checkFileSystem(const std::string& device, bool always) {
 }
 
 namespace {
-
-Result<uint64_t> bytesOf(const std::string& device) {
-    VZ_TRY(auto block, file::open(device, O_RDONLY));
-    uint64_t bytes = 0;
-    if (::ioctl(block.get(), BLKGETSIZE64, &bytes) < 0)
-        return failErrno(errno, "cannot find the size of ", device);
-    return bytes;
-}
 
 // fs/xfs/libxfs/xfs_fs.h, which comes with xfsprogs: what is at the start of the first stays so.
 struct XfsGeometry {

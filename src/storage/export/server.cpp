@@ -219,16 +219,7 @@ void Server::leaveToUsers() {
 }
 
 void Server::acceptAll() {
-    for (;;) {
-        UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-        if (!socket && errno == EINVAL)
-            return; // shut down
-        if (!socket) {
-            // Too many files, or no memory: that passes.
-            if (errno != EINTR && errno != ECONNABORTED)
-                std::this_thread::sleep_for(std::chrono::milliseconds(100));
-            continue;
-        }
+    while (UniqueFd socket = acceptNext(listener_.get())) {
         std::lock_guard lock(mutex_);
         ++conversations_;
         try {

@@ -5,11 +5,13 @@
 #include "base/rollback.hpp"
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <thread>
 #include <unistd.h>
 
 namespace vz::exports {
@@ -134,6 +136,16 @@ Result<UniqueFd> listenAt(const std::string& path, int type, const SocketOwner& 
         return failErrno(errno, "cannot make the socket ", path);
     back.dismiss();
     return socket;
+}
+
+UniqueFd acceptNext(int listener) {
+    for (;;) {
+        UniqueFd socket(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
+        if (socket || errno == EINVAL)
+            return socket;
+        if (errno != EINTR && errno != ECONNABORTED)
+            std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
 }
 
 Result<UniqueFd> connectTo(const std::string& path) {

@@ -40,11 +40,15 @@ struct SocketOwner {
     uid_t user = 0;
     gid_t group = 0;
 };
+
 /**
  * The socket at @p path, which may be longer than a socket's address; of @p type, and for @p owner alone. It
  * appears when one can connect to it, in place of what was there.
  */
 Result<UniqueFd> listenAt(const std::string& path, int type = SOCK_SEQPACKET, const SocketOwner& owner = {});
 Result<UniqueFd> connectTo(const std::string& path);
+/** The next who connects to a listening socket; nothing once it is shut down. What passes (too many files, no
+ * memory) is waited out. */
+UniqueFd acceptNext(int listener);
 
 } // namespace vz::exports
