@@ -22,7 +22,7 @@ Result<const Place*> need(const std::vector<Place>& places) {
 Result<std::string> weightFile(const Place& place, const char* suffix) {
     std::vector<std::string> names;
     if (place.v2)
-        names = {cat("io.bfq.weight"), "io.weight"};
+        names = {"io.bfq.weight", "io.weight"};
     else
         names = {cat("blkio.bfq.weight", suffix), cat("blkio.weight", suffix)};
     for (const auto& name : names) {

@@ -344,15 +344,10 @@ Result<int> getCpuStats(const DomainCall& call, virTypedParameterPtr params, uns
     const std::pair<const char*, uint64_t> values[total] = {{VIR_DOMAIN_CPU_STATS_CPUTIME, time.totalNs},
                                                             {VIR_DOMAIN_CPU_STATS_USERTIME, time.userNs},
                                                             {VIR_DOMAIN_CPU_STATS_SYSTEMTIME, time.systemNs}};
-    int given = 0;
-    for (auto [name, value] : values) {
-        if (static_cast<unsigned int>(given) == nparams)
-            break;
-        auto& param = params[given++];
-        std::strncpy(param.field, name, VIR_TYPED_PARAM_FIELD_LENGTH - 1);
-        param.type = VIR_TYPED_PARAM_ULLONG;
-        param.value.ul = value;
-    }
+    int given = static_cast<int>(nparams);
+    ParamSlots slots(params, &given);
+    for (auto [name, value] : values)
+        slots.add(name, Number(value));
     return given;
 }
 

@@ -33,6 +33,23 @@ struct KnownParam {
  * twice: as libvirt's other drivers. */
 Result<void> checkParams(virTypedParameterPtr params, int count, std::span<const KnownParam> known);
 
+/** Checks a client's parameters by a table, and gives each to @p use with its row; rows have a KnownParam @c
+ * param. */
+template<typename Table, typename Use>
+Result<void> eachParam(virTypedParameterPtr params, int count, const Table& table, Use use) {
+    std::vector<KnownParam> known;
+    for (const auto& row : table)
+        known.push_back(row.param);
+    VZ_CHECK(checkParams(params, count, known));
+    for (int i = 0; i < count; ++i) {
+        for (const auto& row : table) {
+            if (std::string_view(params[i].field) == row.param.name)
+                use(row, params[i]);
+        }
+    }
+    return {};
+}
+
 /** A CPU map as libvirt's API has it, as a list; InvalidArg if no CPU of the host is in it. */
 Result<std::string> cpuList(const Driver& driver, const unsigned char* map, int length);
 /** The other way; an empty list means all CPUs of the host. */

@@ -12,45 +12,36 @@ constexpr unsigned int stringsOkay = VIR_TYPED_PARAM_STRING_OKAY;
 struct Tunable {
     KnownParam param;
     const char* path;
-    /** The value that stands for "not set". */
-    long long none;
-    std::optional<long long> (*get)(const domain::Definition&);
+    long long (*get)(const domain::Definition&); ///< 0: not set
 };
 
 template<typename T>
-std::optional<long long> number(const std::optional<T>& value) {
-    return value ? std::optional<long long>(static_cast<long long>(*value)) : std::nullopt;
+long long number(const std::optional<T>& value) {
+    return static_cast<long long>(value.value_or(0));
 }
 
 /** cpuunits and cpulimit are OpenVZ's own; the others are libvirt's. */
 constexpr Tunable schedulerTunables[] = {
     {{VIR_DOMAIN_SCHEDULER_CPU_SHARES, VIR_TYPED_PARAM_ULLONG},
      "cputune/shares",
-     0,
      [](const domain::Definition& d) { return number(d.cpuShares); }},
     {{VIR_DOMAIN_SCHEDULER_VCPU_PERIOD, VIR_TYPED_PARAM_ULLONG},
      "cputune/period",
-     0,
      [](const domain::Definition& d) { return number(d.vcpuTime.periodUs); }},
     {{VIR_DOMAIN_SCHEDULER_VCPU_QUOTA, VIR_TYPED_PARAM_LLONG},
      "cputune/quota",
-     0,
      [](const domain::Definition& d) { return number(d.vcpuTime.quotaUs); }},
     {{VIR_DOMAIN_SCHEDULER_GLOBAL_PERIOD, VIR_TYPED_PARAM_ULLONG},
      "cputune/global_period",
-     0,
      [](const domain::Definition& d) { return number(d.globalTime.periodUs); }},
     {{VIR_DOMAIN_SCHEDULER_GLOBAL_QUOTA, VIR_TYPED_PARAM_LLONG},
      "cputune/global_quota",
-     0,
      [](const domain::Definition& d) { return number(d.globalTime.quotaUs); }},
     {{"cpuunits", VIR_TYPED_PARAM_ULLONG},
      "vz:cpu/units",
-     0,
      [](const domain::Definition& d) { return number(d.extension.cpuUnits); }},
     {{"cpulimit", VIR_TYPED_PARAM_ULLONG},
      "vz:cpu/limit",
-     0,
      [](const domain::Definition& d) { return number(d.extension.cpuLimitPercent); }},
 };
 
@@ -150,7 +141,7 @@ Result<void> getSchedulerParametersFlags(const DomainCall& call, virTypedParamet
     VZ_TRY(auto config, configFor(call, flags & tuningFlags));
     ParamSlots slots(params, count);
     for (const auto& tunable : schedulerTunables) {
-        auto value = tunable.get(config.definition()).value_or(tunable.none);
+        auto value = tunable.get(config.definition());
         if (tunable.param.type == VIR_TYPED_PARAM_LLONG)
             slots.add(tunable.param.name, value);
         else
@@ -166,19 +157,12 @@ Result<void> getSchedulerParameters(const DomainCall& call, virTypedParameterPtr
 Result<void> setSchedulerParametersFlags(const DomainCall& call, virTypedParameterPtr params, int count,
                                          unsigned int flags) {
     VZ_CHECK(allowFlags(flags, tuningFlags, "virDomainSetSchedulerParametersFlags"));
-    std::vector<KnownParam> known;
-    for (const auto& tunable : schedulerTunables)
-        known.push_back(tunable.param);
-    VZ_CHECK(checkParams(params, count, known));
     domain::Edits edits;
-    for (int i = 0; i < count; ++i) {
-        for (const auto& tunable : schedulerTunables) {
-            if (std::string_view(params[i].field) != tunable.param.name)
-                continue;
-            auto value = valueOf(params[i]);
-            edits.push_back({tunable.path, value == tunable.none ? std::nullopt : std::optional(cat(value))});
-        }
-    }
+    VZ_CHECK(eachParam(params, count, schedulerTunables,
+                       [&](const Tunable& tunable, const virTypedParameter& param) {
+                           auto value = valueOf(param);
+                           edits.push_back({tunable.path, value ? std::optional(cat(value)) : std::nullopt});
+                       }));
     return tune(call, flags, [&](const auto&) { return edits; });
 }
 

@@ -30,13 +30,6 @@ constexpr Tunable tunables[] = {
      &domain::Definition::swapHardLimitKiB},
 };
 
-std::vector<KnownParam> knownParams() {
-    std::vector<KnownParam> known;
-    for (const auto& tunable : tunables)
-        known.push_back(tunable.param);
-    return known;
-}
-
 /** The most that a container may have; what it has now is not above it. */
 Result<domain::Edits> maximumEdits(const domain::Definition& definition, unsigned long kib) {
     domain::Edits edits{{"memory", cat(kib)}};
@@ -80,17 +73,11 @@ Result<void> setMaxMemory(const DomainCall& call, unsigned long kib) {
 Result<void> setMemoryParameters(const DomainCall& call, virTypedParameterPtr params, int count,
                                  unsigned int flags) {
     VZ_CHECK(allowFlags(flags, tuningFlags, "virDomainSetMemoryParameters"));
-    VZ_CHECK(checkParams(params, count, knownParams()));
     domain::Edits edits;
-    for (int i = 0; i < count; ++i) {
-        for (const auto& tunable : tunables) {
-            if (std::string_view(params[i].field) != tunable.param.name)
-                continue;
-            auto value = params[i].value.ul;
-            bool none = value >= VIR_DOMAIN_MEMORY_PARAM_UNLIMITED;
-            edits.push_back({tunable.path, none ? std::nullopt : std::optional(cat(value))});
-        }
-    }
+    VZ_CHECK(eachParam(params, count, tunables, [&](const Tunable& tunable, const virTypedParameter& param) {
+        bool none = param.value.ul >= VIR_DOMAIN_MEMORY_PARAM_UNLIMITED;
+        edits.push_back({tunable.path, none ? std::nullopt : std::optional(cat(param.value.ul))});
+    }));
     return tune(call, flags, [&](const auto&) { return edits; });
 }
 
