@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import leaks, private_daemon, system_daemon  # noqa: E402
 from harness.guest import Guest  # noqa: E402
+from harness.images import Images, own_mounts  # noqa: E402
 from harness.private_daemon import PrivateDaemon  # noqa: E402
 
 
@@ -115,6 +116,27 @@ def make_guest(daemon, request):
         daemon.start()
     for guest in guests:
         guest.close()
+
+
+@pytest.fixture(scope="module")
+def private_mounts():
+    """Mounts of the tests that no daemon of another test takes a copy of. Before all else of the file."""
+    with own_mounts():
+        yield
+
+
+@pytest.fixture
+def images(daemon, tmp_path):
+    """
+    A folder for images of the daemon's guests. A file whose guests are on them uses this fixture for all its tests,
+    so that they end before their images are looked at.
+    """
+    made = Images(tmp_path, daemon.ploop_folder)
+    try:
+        yield made
+        made.check()
+    finally:
+        made.close()
 
 
 @pytest.fixture

@@ -11,32 +11,11 @@ import libvirt
 import pytest
 from harness import roots
 from harness.guest import wait_for
-from harness.images import Images, is_bound, may_grow_mounted, own_mounts, sequence_of
+from harness.images import is_bound, may_grow_mounted, sequence_of
 
+pytestmark = pytest.mark.usefixtures("private_mounts", "images")
 LIVE, CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module", autouse=True)
-def mounts():
-    with own_mounts():
-        yield
-
-
-@pytest.fixture
-def images(daemon, tmp_path):
-    made = Images(tmp_path, daemon.ploop_folder)
-    try:
-        yield made
-        made.check()
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def make_guest(images, make_guest):  # pylint: disable=unused-argument
-    """Containers end before their images are looked at."""
-    return make_guest
 
 
 def disk_xml(source, target="vdb", inner="", kind="file", attribute="file", device=None, driver="<driver type='ploop'/>"):

@@ -10,34 +10,9 @@ import stat
 import pytest
 from harness import roots
 from harness.guest import wait_for
-from harness.images import Images, e2fsck, own_mounts
+from harness.images import e2fsck, filesystem
 
-
-def filesystem(source, target="/", inner="", kind="file", attribute="file"):
-    return (f"<filesystem type='{kind}'><driver type='ploop' format='ploop'/><source {attribute}='{source}'/>"
-            f"<target dir='{target}'/>{inner}</filesystem>")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def mounts():
-    with own_mounts():
-        yield
-
-
-@pytest.fixture
-def images(daemon, tmp_path):
-    made = Images(tmp_path, daemon.ploop_folder)
-    try:
-        yield made
-        made.check()
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def make_guest(images, make_guest):  # pylint: disable=unused-argument
-    """Containers end before their images are looked at."""
-    return make_guest
+pytestmark = pytest.mark.usefixtures("private_mounts", "images")
 
 
 @pytest.fixture

@@ -12,16 +12,11 @@ import threading
 import pytest
 from harness import build
 from harness.guest import wait_for
-from harness.images import TOP, Images, e2fsck, may_grow_mounted, own_mounts, size_of, sync_file_system
+from harness.images import TOP, Images, e2fsck, may_grow_mounted, size_of, sync_file_system
 
+pytestmark = pytest.mark.usefixtures("private_mounts")
 SNAPSHOT = "{11111111-1111-4111-8111-111111111111}"
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module", autouse=True)
-def mounts():
-    with own_mounts():
-        yield
 
 
 @pytest.fixture

@@ -12,30 +12,10 @@ import xml.etree.ElementTree as ET
 import libvirt
 import pytest
 from harness.guest import wait_for
-from harness.images import Images, own_mounts
+from harness.images import filesystem
 
+pytestmark = pytest.mark.usefixtures("private_mounts", "images")
 VZ = "{urn:libvirt-vz:domain:1.0}"
-
-
-def filesystem(source, target="/", inner=""):
-    return (f"<filesystem type='file'><driver type='ploop' format='ploop'/><source file='{source}'/>"
-            f"<target dir='{target}'/>{inner}</filesystem>")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def mounts():
-    with own_mounts():
-        yield
-
-
-@pytest.fixture
-def images(daemon, tmp_path):
-    made = Images(tmp_path, daemon.ploop_folder)
-    try:
-        yield made
-        made.check()
-    finally:
-        made.close()
 
 
 class Subject:

@@ -11,21 +11,11 @@ import libvirt
 import pytest
 from harness import vm as vms
 from harness.guest import wait_for
-from harness.images import Images
 
 pytest_plugins = ["harness.vm_fixtures"]
 DAEMON = vms.DAEMON
+pytestmark = pytest.mark.usefixtures("images")
 SNAPSHOT = "{11111111-1111-4111-8111-111111111111}"
-
-
-@pytest.fixture(autouse=True)  # before the machines, so that it ends after them
-def images(daemon, tmp_path):
-    made = Images(tmp_path, daemon.ploop_folder)
-    try:
-        yield made
-        made.check()
-    finally:
-        made.close()
 
 
 def image(images, name="disk", size="16M", *options):

@@ -40,6 +40,12 @@ def own_mounts():
             os.chdir(folder)
 
 
+def filesystem(source, target="/", inner="", kind="file", attribute="file"):
+    """The XML of a container's file system on a ploop image."""
+    return (f"<filesystem type='{kind}'><driver type='ploop' format='ploop'/><source {attribute}='{source}'/>"
+            f"<target dir='{target}'/>{inner}</filesystem>")
+
+
 class Images:
     """A folder for images, with a run folder of its own for their vz-ploopd processes."""
 

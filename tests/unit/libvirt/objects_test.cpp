@@ -4,6 +4,7 @@
 #include "libvirt/features.hpp"
 #include "libvirt/private.hpp"
 #include "turn_until.hpp"
+#include "unopened.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -20,17 +21,6 @@ using vz::ErrorCode;
 namespace {
 
 using events::turnUntil;
-
-/** A connection object that no driver opened, as libvirt makes one before it looks for a driver. */
-struct Connection {
-    Connection() {
-        REQUIRE(virInitialize() == 0);
-        conn = abi::priv::virGetConnect();
-        REQUIRE(conn);
-    }
-    ~Connection() { abi::priv::virObjectUnref(conn); }
-    virConnectPtr conn = nullptr;
-};
 
 void runEventLoop() {
     static const int once = virEventRegisterDefaultImpl();

@@ -4,6 +4,7 @@
 #include "libvirt/driver_table.hpp"
 #include "libvirt/private.hpp"
 #include "turn_until.hpp"
+#include "unopened.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -19,17 +20,6 @@ namespace {
 constexpr const char* uuidText = "6f9a2cf6-93b2-4d1d-a9a3-0e1d7c5f8a01";
 const unsigned char uuid[VIR_UUID_BUFLEN] = {0x6f, 0x9a, 0x2c, 0xf6, 0x93, 0xb2, 0x4d, 0x1d,
                                              0xa9, 0xa3, 0x0e, 0x1d, 0x7c, 0x5f, 0x8a, 0x01};
-
-/** A connection object that no driver opened. */
-struct Connection {
-    Connection() {
-        REQUIRE(virInitialize() == 0);
-        conn = abi::priv::virGetConnect();
-        REQUIRE(conn);
-    }
-    ~Connection() { abi::priv::virObjectUnref(conn); }
-    virConnectPtr conn = nullptr;
-};
 
 using Seen = std::vector<std::string>;
 
