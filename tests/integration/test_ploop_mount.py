@@ -2,6 +2,7 @@
 """Images as block devices: mounted, changed while they are, and after the death of what serves them."""
 
 import errno
+import fcntl
 import hashlib
 import os
 import stat
@@ -433,5 +434,27 @@ def test_mount_in_a_namespace_that_ends(images):
     subprocess.run(["unshare", "--mount", "--propagation", "private", build.ploop(), "mount", "-m", folder, image],
                    env=images.environment(), check=True, stdout=subprocess.DEVNULL)
     wait_for(lambda: not images.processes(), what="the end of vz-ploopd")
+    images.check()
+    assert "leaked" in images.ploop("check", image)
+
+
+def test_connection_that_is_cut_off(images, tmp_path):
+    """The administrator of the machine can end any FUSE connection; the device goes with it."""
+    image = images.make(size="32M")
+    images.ploop("mount", image)
+    device = images.device(image)[0]
+    with open(device, "rb") as file:
+        status = bytearray(232)
+        fcntl.ioctl(file, 0x4C05, status)  # LOOP_GET_STATUS64
+    connection = os.minor(struct.unpack_from("Q", status)[0])
+    control = tmp_path / "fusectl"
+    control.mkdir()
+    subprocess.run(["mount", "-t", "fusectl", "none", control], check=True)
+    try:
+        (control / str(connection) / "abort").write_text("1")
+    finally:
+        subprocess.run(["umount", control], check=True)
+    wait_for(lambda: not images.processes(), what="the end of vz-ploopd")
+    assert not os.path.exists(f"/sys/block/{os.path.basename(device)}/loop")
     images.check()
     assert "leaked" in images.ploop("check", image)

@@ -170,6 +170,8 @@ Result<void> Server::run() {
         std::lock_guard working(work_);
         {
             std::lock_guard exporting(exportMutex_);
+            // Who cuts the FUSE connection off leaves the device behind, which can do nothing any more.
+            (void)export_->release();
             export_.reset();
         }
         closed = volume_ ? volume_->close() : image_->close();
