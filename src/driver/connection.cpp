@@ -23,11 +23,7 @@ std::string pathOf(std::string_view uri) {
 }
 
 Result<void> open(virConnectPtr conn) {
-    char* text = ::virConnectGetURI(conn);
-    if (!text)
-        return abi::lastError("the connection has no URI");
-    std::string uri = text;
-    std::free(text);
+    VZ_TRY(auto uri, abi::takeText(::virConnectGetURI(conn), "the connection has no URI"));
     auto path = pathOf(uri);
     if (path == "/session")
         return fail(ErrorCode::OperationUnsupported,

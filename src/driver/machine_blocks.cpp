@@ -5,8 +5,6 @@
 #include "driver/machine_disks.hpp"
 #include "driver/machine_methods.hpp"
 
-#include <cstdlib>
-
 namespace vz::driver {
 
 namespace {
@@ -21,11 +19,8 @@ Result<std::string> definitionToStart(const MachineCall& call, unsigned int flag
     auto* domain = call.domain.get();
     if (!(flags & VIR_DOMAIN_START_FORCE_BOOT) && ::virDomainHasManagedSaveImage(domain, 0) == 1) {
         // QEMU's driver starts a machine anew if its saved state cannot be read.
-        if (char* text = ::virDomainManagedSaveGetXMLDesc(domain, 0)) {
-            std::string saved = text;
-            std::free(text);
+        if (auto saved = abi::takeText(::virDomainManagedSaveGetXMLDesc(domain, 0), "no saved state"))
             return saved;
-        }
     }
     return innerDefinition(call, VIR_DOMAIN_XML_INACTIVE);
 }
@@ -40,10 +35,7 @@ Result<DiskServers> serversToStart(const MachineCall& call, unsigned int flags) 
 
 /** The permission that QEMU's driver asks for before it tells of a disk. */
 Result<void> requireRead(const MachineCall& call) {
-    char* text = ::virDomainGetXMLDesc(call.domain.get(), 0);
-    if (!text)
-        return abi::lastError("the machine cannot be read");
-    std::free(text);
+    VZ_CHECK(abi::takeText(::virDomainGetXMLDesc(call.domain.get(), 0), "the machine cannot be read"));
     return {};
 }
 

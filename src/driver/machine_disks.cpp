@@ -3,12 +3,11 @@
 
 #include "base/xml.hpp"
 #include "driver/machine_methods.hpp"
-#include "libvirt/objects.hpp"
+#include "driver/volumes.hpp"
 #include "storage/export/client.hpp"
 #include "storage/ploop/volume.hpp"
 
 #include <cerrno>
-#include <cstdlib>
 #include <grp.h>
 #include <pwd.h>
 
@@ -16,33 +15,11 @@ namespace vz::driver {
 
 namespace {
 
-using PoolHandle = std::unique_ptr<std::remove_pointer_t<virStoragePoolPtr>, abi::Unref>;
-using VolumeHandle = std::unique_ptr<std::remove_pointer_t<virStorageVolPtr>, abi::Unref>;
-
-std::string taken(char* text) {
-    std::string copy = text ? text : "";
-    std::free(text);
-    return copy;
-}
-
-Result<PoolHandle> poolNamed(virConnectPtr conn, const std::string& name) {
-    PoolHandle pool(::virStoragePoolLookupByName(conn, name.c_str()));
-    if (!pool)
-        return abi::lastError(cat("the storage pool '", name, "' cannot be found"));
-    return pool;
-}
-
 /** The path of the image behind a disk. */
 Result<std::string> imageOf(const MachineCall& call, const vm::PloopDisk& disk) {
     if (!disk.file.empty())
         return disk.file;
-    VZ_TRY(auto pool, poolNamed(call.conn, disk.pool));
-    VolumeHandle volume(::virStorageVolLookupByName(pool.get(), disk.volume.c_str()));
-    auto path = volume ? taken(::virStorageVolGetPath(volume.get())) : std::string();
-    if (path.empty())
-        return abi::lastError(
-            cat("the volume '", disk.volume, "' of the pool '", disk.pool, "' cannot be found"));
-    return path;
+    return volumePath(call.conn, disk.pool, disk.volume);
 }
 
 /** A file counts only if the descriptor beside it names it. */
@@ -108,7 +85,8 @@ exports::SocketOwner qemuOwner(const MachineCall& call, const std::string& inner
             return *own;
     }
     abi::AsDaemon asDaemon;
-    auto capabilities = xml::parse(taken(::virConnectGetCapabilities(call.inner->get())));
+    auto text = abi::takeText(::virConnectGetCapabilities(call.inner->get()), "no capabilities").valueOr({});
+    auto capabilities = xml::parse(text);
     auto* host = capabilities ? xml::child(xml::root(*capabilities), "host") : nullptr;
     for (auto* model : xml::children(host, "secmodel")) {
         if (xml::text(xml::child(model, "model")) != "dac")
@@ -186,17 +164,16 @@ vm::PloopFacts ploopFacts(const MachineCall& call) {
                 auto pool = poolNamed(conn, name);
                 if (!pool)
                     return false; // QEMU's driver says what is wrong with it
-                auto document = xml::parse(taken(::virStoragePoolGetXMLDesc((*pool).get(), 0)));
+                auto text = abi::takeText(::virStoragePoolGetXMLDesc((*pool).get(), 0), "no definition");
+                auto document = xml::parse(std::move(text).valueOr({}));
                 return document && xml::attribute(xml::root(*document), "type") == "ploop";
             }};
 }
 
 Result<std::string> innerDefinition(const MachineCall& call, unsigned int flags) {
     abi::AsDaemon asDaemon; // what a machine has does not depend on who asks
-    auto text = taken(::virDomainGetXMLDesc(call.domain.get(), flags));
-    if (text.empty())
-        return abi::lastError("the machine's definition cannot be read");
-    return text;
+    return abi::takeText(::virDomainGetXMLDesc(call.domain.get(), flags),
+                         "the machine's definition cannot be read");
 }
 
 Result<std::vector<vm::PloopDisk>> ploopDisksOf(const MachineCall& call, unsigned int affected) {

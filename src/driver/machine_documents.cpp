@@ -3,19 +3,13 @@
 
 #include "driver/machine_methods.hpp"
 
-#include <cstdlib>
-
 namespace vz::driver {
 
 namespace {
 
 Result<std::string> text(Result<Passed<char*>>&& answer) {
     VZ_TRY(auto passed, std::move(answer));
-    if (!passed.value)
-        return abi::lastError("QEMU's driver gave no document");
-    std::string copy = passed.value;
-    std::free(passed.value);
-    return copy;
+    return abi::takeText(passed.value, "QEMU's driver gave no document");
 }
 
 /** The type that QEMU's driver is to answer for; empty if that is its choice. */

@@ -4,8 +4,6 @@
 #include "driver/machine_methods.hpp"
 #include "driver/typed_params.hpp"
 
-#include <cstdlib>
-
 namespace vz::driver {
 
 namespace {
@@ -20,12 +18,9 @@ struct Restored {
 
 /** The document in a saved image, as QEMU's driver has it. */
 Result<std::string> savedXml(const MachineCall& call, const char* file) {
-    char* text = ::virDomainSaveImageGetXMLDesc(call.inner->get(), file, VIR_DOMAIN_SAVE_IMAGE_XML_SECURE);
-    if (!text)
-        return abi::lastError(cat("'", file, "' cannot be read"));
-    std::string document = text;
-    std::free(text);
-    return document;
+    return abi::takeText(
+        ::virDomainSaveImageGetXMLDesc(call.inner->get(), file, VIR_DOMAIN_SAVE_IMAGE_XML_SECURE),
+        cat("'", file, "' cannot be read"));
 }
 
 Result<Restored> restored(const MachineCall& call, const char* from, const char* xml) {

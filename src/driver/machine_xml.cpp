@@ -25,9 +25,8 @@ abi::DomainHandle machineOf(const MachineCall& call, const char* xml) {
 /** The format of the disk with this source in one of the machine's definitions; empty if it has none. */
 std::string formatIn(virDomainPtr machine, unsigned int flags, const std::string& source) {
     abi::AsDaemon asDaemon; // a client that may not read the definition must not change the format by that
-    char* text = ::virDomainGetXMLDesc(machine, flags);
-    auto document = xml::parse(text ? text : "");
-    std::free(text);
+    auto text = abi::takeText(::virDomainGetXMLDesc(machine, flags), "the machine cannot be read");
+    auto document = text ? xml::parse(*text) : std::move(text).takeError();
     if (!document)
         return {};
     for (auto* disk : xml::children(xml::child(xml::root(*document), "devices"), "disk")) {
@@ -68,12 +67,9 @@ std::string typeOf(const std::string& xml) {
 vm::InwardFacts inwardFacts(const MachineCall& call) {
     return {
         .innerType = [&call](const std::string&) -> Result<std::string> {
-            char* text = ::virDomainGetXMLDesc(call.domain.get(), 0);
-            if (!text)
-                return abi::lastError("the machine's present type cannot be read");
-            auto type = typeOf(text);
-            std::free(text);
-            return type;
+            VZ_TRY(auto text, abi::takeText(::virDomainGetXMLDesc(call.domain.get(), 0),
+                                            "the machine's present type cannot be read"));
+            return typeOf(text.c_str());
         },
         .knownFormat = [&call](const std::string& source) { return knownFormat(call.domain.get(), source); },
         .ploop = ploopFacts(call),

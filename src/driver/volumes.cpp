@@ -5,43 +5,41 @@
 
 #include <libvirt/libvirt.h>
 
-#include <cstdlib>
-#include <memory>
-
 namespace vz::driver {
 
 namespace {
 
-template<auto function>
-struct Free {
-    template<typename T>
-    void operator()(T* object) const {
-        (void)function(object);
-    }
+struct CloseConnection {
+    void operator()(virConnectPtr conn) const { ::virConnectClose(conn); }
 };
-using Connection = std::unique_ptr<std::remove_pointer_t<virConnectPtr>, Free<&::virConnectClose>>;
-using Pool = std::unique_ptr<std::remove_pointer_t<virStoragePoolPtr>, Free<&::virStoragePoolFree>>;
-using Volume = std::unique_ptr<std::remove_pointer_t<virStorageVolPtr>, Free<&::virStorageVolFree>>;
-using Text = std::unique_ptr<char, Free<&std::free>>;
+using Connection = std::unique_ptr<std::remove_pointer_t<virConnectPtr>, CloseConnection>;
+using VolumeHandle = std::unique_ptr<std::remove_pointer_t<virStorageVolPtr>, abi::Unref>;
 
 Result<std::string> find(const std::string& pool, const std::string& volume) {
     Connection connection(::virConnectOpen("vz:///system"));
     if (!connection)
         return abi::lastError("there is no connection to ask for storage pools");
-    Pool found(::virStoragePoolLookupByName(connection.get(), pool.c_str()));
-    if (!found)
-        return abi::lastError("libvirt knows no such pool");
-    // Of a pool that is not active, libvirt says just that.
-    Volume member(::virStorageVolLookupByName(found.get(), volume.c_str()));
-    if (!member)
-        return abi::lastError("the pool has no such volume");
-    Text path(::virStorageVolGetPath(member.get()));
-    if (!path)
-        return abi::lastError("the volume has no path");
-    return std::string(path.get());
+    return volumePath(connection.get(), pool, volume);
 }
 
 } // namespace
+
+Result<PoolHandle> poolNamed(virConnectPtr conn, const std::string& name) {
+    PoolHandle pool(::virStoragePoolLookupByName(conn, name.c_str()));
+    if (!pool)
+        return abi::lastError(cat("the storage pool '", name, "' cannot be found"));
+    return pool;
+}
+
+Result<std::string> volumePath(virConnectPtr conn, const std::string& pool, const std::string& volume) {
+    VZ_TRY(auto found, poolNamed(conn, pool));
+    // Of a pool that is not active, libvirt says just that.
+    VolumeHandle member(::virStorageVolLookupByName(found.get(), volume.c_str()));
+    auto missing = cat("the volume '", volume, "' of the pool '", pool, "' cannot be found");
+    if (!member)
+        return abi::lastError(missing);
+    return abi::takeText(::virStorageVolGetPath(member.get()), missing);
+}
 
 Result<std::string> volumePath(const std::string& poolAndVolume) {
     auto slash = poolAndVolume.find('/');

@@ -6,19 +6,14 @@
 
 #include <libvirt/virterror.h>
 
-#include <cstdlib>
-
 namespace vz::abi {
 
 namespace {
 
 Result<std::string> format(void* def, void* option, unsigned publicFlags) {
-    char* text = priv::virDomainDefFormat(def, option, priv::virDomainDefFormatConvertXMLFlags(publicFlags));
-    if (!text)
-        return lastError("libvirt could not format the domain XML");
-    std::string xml(text);
-    std::free(text);
-    return xml;
+    return takeText(
+        priv::virDomainDefFormat(def, option, priv::virDomainDefFormatConvertXMLFlags(publicFlags)),
+        "libvirt could not format the domain XML");
 }
 
 /** Live-only parts are formatted exactly where they were parsed. */

@@ -69,6 +69,9 @@ void report(const Error& error) noexcept;
 /** Error of the failed libvirt call just made, as ours (code and message kept). */
 Error lastError(std::string_view fallback);
 
+/** The text that a libvirt call has returned, which is freed; lastError(@p fallback) for null. */
+Result<std::string> takeText(char* text, std::string_view fallback);
+
 /** Sends vz::log messages to libvirt's log. */
 void logToLibvirt();
 

@@ -93,6 +93,14 @@ Error lastError(std::string_view fallback) {
     return error;
 }
 
+Result<std::string> takeText(char* text, std::string_view fallback) {
+    if (!text)
+        return lastError(fallback);
+    std::string copy = text;
+    std::free(text);
+    return copy;
+}
+
 void logToLibvirt() {
     log::setSink(logSink);
 }

@@ -152,13 +152,10 @@ Result<std::vector<abi::DomainHandle>> Machines::list(const abi::InnerConnection
 
 std::optional<Machines::Known> Machines::ask(virDomainPtr machine) {
     abi::AsDaemon asDaemon;
-    char* xml = ::virDomainGetXMLDesc(machine, 0);
-    if (!xml) {
-        ::virResetLastError();
+    auto xml = abi::takeText(::virDomainGetXMLDesc(machine, 0), "the machine cannot be read");
+    if (!xml)
         return {};
-    }
-    bool ours = !markedType(xml).empty();
-    std::free(xml);
+    bool ours = !markedType(*xml).empty();
     return Known{ours, ::virDomainIsPersistent(machine) == 1};
 }
 
