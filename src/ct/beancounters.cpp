@@ -87,6 +87,13 @@ const char* nameOf(CounterState state) {
     return names[static_cast<size_t>(state)];
 }
 
+std::vector<CounterSetting> counterSettings(const Beancounters& set) {
+    std::vector<CounterSetting> out;
+    for (const auto& [name, value] : set)
+        out.push_back({name, value.barrier, value.limit});
+    return out;
+}
+
 CounterLimits launchLimits(const Beancounters& set) {
     CounterLimits limits;
     auto add = [&](int resource, std::optional<uint64_t> value) {

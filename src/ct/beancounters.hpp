@@ -67,6 +67,9 @@ struct CounterStatus {
     std::string mechanism; ///< what holds or counts it
 };
 
+/** For the description of a start. */
+std::vector<CounterSetting> counterSettings(const Beancounters& set);
+
 /** What the kernel needs besides cgroups to hold the set: for the description of a start. */
 struct CounterLimits {
     std::vector<ResourceLimit> rlimits;
@@ -82,5 +85,8 @@ void tighten(CgroupLimits& limits, const Beancounters& set);
  * of each of its processes. */
 std::vector<CounterStatus> counterStatus(const Beancounters& set, const Cgroup& group, pid_t init,
                                          bool userNamespace);
+/** The same by what the cgroups have told; @p processes and @p init as /proc of this process has them. */
+std::vector<CounterStatus> counterStatus(const Beancounters& set, const CounterFacts& group,
+                                         const std::vector<pid_t>& processes, pid_t init, bool userNamespace);
 
 } // namespace vz::ct

@@ -46,7 +46,6 @@ std::optional<DeviceRule> parseRule(std::string_view text);
 Result<CpuTime> cpuTime(const std::vector<Place>& places);
 Result<MemoryUse> memoryUse(const std::vector<Place>& places);
 Result<BlockUse> blockUse(const std::vector<Place>& places);
-CounterFacts counterFacts(const std::vector<Place>& places);
 
 // cgroup_scope.cpp
 /** Asks systemd for a delegated scope with @p pid in it and waits until it is there; its control group

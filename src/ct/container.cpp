@@ -95,6 +95,10 @@ public:
         return plain("actions", std::move(body));
     }
 
+    Result<void> setCounters(const std::vector<CounterSetting>& counters) override {
+        return plain("counters", countersMessage(counters).body);
+    }
+
     Result<void> attachMount(const Mount& mount) override {
         return plain("attach-mount", Record().add("mount", std::string_view(encode(mount))));
     }

@@ -104,6 +104,9 @@ public:
 
     virtual Result<void> setEndActions(EndAction onPoweroff, EndAction onReboot, EndAction onCrash) = 0;
 
+    /** What the container is to see its beancounters set to. */
+    virtual Result<void> setCounters(const std::vector<CounterSetting>& counters) = 0;
+
     /** Mounts into the running container (hotplug); survives its reboots. detachMount(): ResourceBusy while
      *  something inside uses it, DeviceMissing if nothing was mounted there by us. */
     virtual Result<void> attachMount(const Mount& mount) = 0;

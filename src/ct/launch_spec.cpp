@@ -53,6 +53,14 @@ void visit(Codec& codec, Value& limit) {
 }
 
 template<typename Codec, typename Value>
+requires std::is_same_v<std::remove_const_t<Value>, CounterSetting>
+void visit(Codec& codec, Value& setting) {
+    codec("name", setting.name);
+    codec("barrier", setting.barrier);
+    codec("limit", setting.limit);
+}
+
+template<typename Codec, typename Value>
 requires std::is_same_v<std::remove_const_t<Value>, ConsoleSpec>
 void visit(Codec& codec, Value& console) {
     codec("log-file", console.logFile);
@@ -91,6 +99,7 @@ void visit(Codec& codec, Value& spec) {
     codec("limit", spec.limits);
     codec("oom-score-adj", spec.oomScoreAdj);
     codec("shared-mem-pages", spec.sharedMemPages);
+    codec("counter", spec.counters);
     codec("console", spec.consoles);
     codec("on-poweroff", spec.onPoweroff, EndAction::Preserve);
     codec("on-reboot", spec.onReboot, EndAction::Preserve);
@@ -234,6 +243,9 @@ std::string encode(const Mount& mount) {
 std::string encode(const DeviceNode& device) {
     return Writer::encode(device);
 }
+std::string encode(const CounterSetting& setting) {
+    return Writer::encode(setting);
+}
 Result<LaunchSpec> decode(std::string_view text) {
     return Reader::decode<LaunchSpec>(text);
 }
@@ -242,6 +254,25 @@ Result<Mount> decodeMount(std::string_view text) {
 }
 Result<DeviceNode> decodeDevice(std::string_view text) {
     return Reader::decode<DeviceNode>(text);
+}
+Result<CounterSetting> decodeCounter(std::string_view text) {
+    return Reader::decode<CounterSetting>(text);
+}
+
+Message countersMessage(const std::vector<CounterSetting>& counters) {
+    Message message{"counters", 0, {}, {}};
+    for (const auto& each : counters)
+        message.body.add("counter", std::string_view(encode(each)));
+    return message;
+}
+
+Result<std::vector<CounterSetting>> countersFrom(const Record& body) {
+    std::vector<CounterSetting> out;
+    for (auto text : body.all("counter")) {
+        VZ_TRY(auto setting, decodeCounter(text));
+        out.push_back(std::move(setting));
+    }
+    return out;
 }
 
 } // namespace vz::ct

@@ -15,6 +15,9 @@
  */
 namespace vz::ct {
 
+class Record;
+struct Message;
+
 /** One line of /proc/PID/uid_map or gid_map. */
 struct IdRange {
     uint32_t inside = 0;
@@ -56,6 +59,13 @@ struct ResourceLimit {
     int resource = 0; ///< RLIMIT_*
     uint64_t soft = 0;
     uint64_t hard = 0;
+};
+
+/** What a beancounter is set to (ct/beancounters.hpp); for the container to see. */
+struct CounterSetting {
+    std::string name;
+    uint64_t barrier = 0;
+    uint64_t limit = 0;
 };
 
 struct ConsoleSpec {
@@ -108,6 +118,7 @@ struct LaunchSpec {
     /** Pages of System V shared memory (kernel.shmall); the IPC namespace then is the host's to administer.
      */
     std::optional<uint64_t> sharedMemPages;
+    std::vector<CounterSetting> counters;
 
     std::vector<ConsoleSpec> consoles; ///< at least one; the first is /dev/console
 
@@ -125,7 +136,13 @@ Result<LaunchSpec> decode(std::string_view text);
 /** The same for the parts that are sent on their own. */
 std::string encode(const Mount& mount);
 std::string encode(const DeviceNode& device);
+std::string encode(const CounterSetting& setting);
 Result<Mount> decodeMount(std::string_view text);
 Result<DeviceNode> decodeDevice(std::string_view text);
+Result<CounterSetting> decodeCounter(std::string_view text);
+
+/** A "counters" message: what all beancounters are set to, and back. */
+Message countersMessage(const std::vector<CounterSetting>& counters);
+Result<std::vector<CounterSetting>> countersFrom(const Record& body);
 
 } // namespace vz::ct

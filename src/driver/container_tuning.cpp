@@ -53,7 +53,18 @@ Result<void> ContainerDomain::undoTuning(const Live& live, const domain::Runtime
     // Which CPUs it was to be given is not known.
     if (driver_.cgroupHost().has("cpuset"))
         from.cpusetCpus = "unknown";
-    return live.cgroup->apply(changes(from, to));
+    VZ_CHECK(live.cgroup->apply(changes(from, to)));
+    return live.container->setCounters(ct::counterSettings(live.config.definition().extension.beancounters));
+}
+
+/** The limits are in force whether the container can be told of them or not. */
+void ContainerDomain::showCounters(const domain::Definition& definition) {
+    auto container = running();
+    if (!container)
+        return;
+    auto shown = (*container)->setCounters(ct::counterSettings(definition.extension.beancounters));
+    if (!shown)
+        log::warning("/proc/user_beancounters of ", uuid_, " is not up to date: ", shown.error().message());
 }
 
 Result<void> ContainerDomain::tune(domain::Config config) {
@@ -75,6 +86,7 @@ Result<void> ContainerDomain::tune(domain::Config config) {
     undo.add([&] {
         useCpus(cpusBefore);
         (void)setTuning({});
+        showCounters(before.definition());
         if (auto undone = group->apply(changes(to, from)); !undone)
             log::warning("limits of ", uuid_, " are not what they were: ", undone.error().message());
     });
@@ -85,6 +97,7 @@ Result<void> ContainerDomain::tune(domain::Config config) {
         if (live_)
             live_->tuning.reset();
     }
+    showCounters(config.definition());
     VZ_CHECK(setLive(std::move(config)));
     undo.dismiss();
     return {};

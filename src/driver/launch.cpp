@@ -182,6 +182,7 @@ void setCounters(const domain::Definition& definition, ct::LaunchSpec& spec) {
     spec.limits = std::move(limits.rlimits);
     spec.maxPtys = limits.maxPtys;
     spec.sharedMemPages = limits.sharedMemPages;
+    spec.counters = ct::counterSettings(definition.extension.beancounters);
 }
 
 void setConsoles(const domain::Definition& definition, ct::LaunchSpec& spec) {

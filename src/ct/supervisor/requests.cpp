@@ -44,6 +44,7 @@ Result<ct::Message> Supervisor::handle(const ct::Message& request) {
         {"kill", &Supervisor::kill},
         {"reset", &Supervisor::reset},
         {"actions", &Supervisor::actions},
+        {"counters", &Supervisor::counters},
         {"attach-mount", &Supervisor::attachMount},
         {"detach-mount", &Supervisor::detachMount},
         {"attach-device", &Supervisor::attachDevice},
@@ -122,6 +123,13 @@ Result<ct::Message> Supervisor::actions(const ct::Record& body) {
     spec_.onPoweroff = action("poweroff");
     spec_.onReboot = action("reboot");
     spec_.onCrash = action("crash");
+    return ok();
+}
+
+Result<ct::Message> Supervisor::counters(const ct::Record& body) {
+    VZ_TRY(spec_.counters, ct::countersFrom(body));
+    if (view_)
+        view_->setCounters(spec_.counters);
     return ok();
 }
 
