@@ -55,6 +55,8 @@ Result<std::string> startScope(const std::string& unit, const std::string& slice
 /** Lets systemd end a scope whose processes are gone, and remove its groups; false if it knows no such scope.
  */
 Result<bool> stopScope(const std::string& unit);
+/** Keeps that much memory for a slice and all below it. */
+Result<void> protectSlice(const std::string& slice, uint64_t bytes);
 /** Name of the slice that a partition stands for: "/machine" -> "machine.slice". */
 std::string sliceOf(const std::string& partition);
 /** A container name as one path component that is a unit name as well. */

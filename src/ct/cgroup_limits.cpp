@@ -100,9 +100,12 @@ Result<void> applyHard(const Place& place, uint64_t memory) {
 /** What is kept for the container. v1 has no such thing; its soft limit is what is reclaimed down to first.
  */
 Result<void> applyLow(const Place& place, const CgroupLimits& limits) {
-    if (place.v2)
+    if (place.v2) {
+        // What is kept for a group is kept from its parent, too.
+        VZ_CHECK(file::writeValue(place.unitDir() + "/memory.low", cat(*limits.memoryLowBytes)));
         return write(place, "memory.low", cat(*limits.memoryLowBytes));
-    if (limits.memorySoftBytes)
+    }
+    if (limits.memorySoftBytes.value_or(unlimitedBytes) < unlimitedBytes)
         return {};
     bool none = *limits.memoryLowBytes == 0;
     return write(place, "memory.soft_limit_in_bytes", none ? "-1" : cat(*limits.memoryLowBytes));

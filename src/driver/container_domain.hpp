@@ -153,6 +153,7 @@ private:
     Result<void> setTuning(std::optional<domain::Config> config);
     /** What a daemon that died in the midst of tune() has set goes back to what it was. */
     Result<void> undoTuning(const Live& live, const domain::RuntimeState& state);
+    Result<void> changeQuota(const domain::Definition& from, const domain::Definition& to);
     void showCounters(const domain::Definition& definition);
     Result<void> stopForSnapshot();
     bool ending() const; ///< it was active, and is not for long, or any more

@@ -5,6 +5,7 @@
 #include "driver/container_domain.hpp"
 #include "driver/driver.hpp"
 #include "driver/limits.hpp"
+#include "driver/quota.hpp"
 
 #include <tuple>
 
@@ -54,6 +55,8 @@ Result<void> ContainerDomain::undoTuning(const Live& live, const domain::Runtime
     if (driver_.cgroupHost().has("cpuset"))
         from.cpusetCpus = "unknown";
     VZ_CHECK(live.cgroup->apply(changes(from, to)));
+    if (wanted.definition().extension.quota != live.config.definition().extension.quota)
+        VZ_CHECK(setQuota(live.config.definition(), state.uidMap));
     return live.container->setCounters(ct::counterSettings(live.config.definition().extension.beancounters));
 }
 
@@ -67,6 +70,19 @@ void ContainerDomain::showCounters(const domain::Definition& definition) {
         log::warning("/proc/user_beancounters of ", uuid_, " is not up to date: ", shown.error().message());
 }
 
+Result<void> ContainerDomain::changeQuota(const domain::Definition& from, const domain::Definition& to) {
+    if (from.extension.quota == to.extension.quota)
+        return {};
+    std::vector<ct::IdRange> uids;
+    {
+        std::lock_guard lock(lock_);
+        if (!live_)
+            return notRunning();
+        uids = live_->facts.uidMap;
+    }
+    return setQuota(to, uids);
+}
+
 Result<void> ContainerDomain::tune(domain::Config config) {
     VZ_TRY(auto group, cgroup());
     auto before = current();
@@ -75,11 +91,16 @@ Result<void> ContainerDomain::tune(domain::Config config) {
     VZ_TRY(auto cpusNow, chooseCpus(driver_, config.definition(), cpusBefore));
     VZ_TRY(auto from, limitsOf(driver_, before.definition(), cpusBefore));
     VZ_TRY(auto to, limitsOf(driver_, config.definition(), cpusNow));
+    VZ_TRY(auto guaranteed, guaranteeOf(driver_, config.definition()));
+    VZ_TRY(auto guaranteedBefore, guaranteeOf(driver_, before.definition()));
     auto useCpus = [this](const std::string& list) {
         std::lock_guard lock(lock_);
         if (live_)
             live_->facts.cpus = list;
     };
+    VZ_CHECK(driver_.guarantees().reserve(uuid_, guaranteed));
+    Rollback promise;
+    promise.add([&] { driver_.guarantees().restore(uuid_, guaranteedBefore); });
     // A daemon that dies from here on leaves behind what it was about to do.
     VZ_CHECK(setTuning(config));
     Rollback undo;
@@ -91,6 +112,8 @@ Result<void> ContainerDomain::tune(domain::Config config) {
             log::warning("limits of ", uuid_, " are not what they were: ", undone.error().message());
     });
     VZ_CHECK(group->apply(changes(from, to)));
+    VZ_CHECK(changeQuota(before.definition(), config.definition()));
+    undo.add([&] { (void)changeQuota(config.definition(), before.definition()); });
     useCpus(cpusNow);
     {
         std::lock_guard lock(lock_);
@@ -100,6 +123,7 @@ Result<void> ContainerDomain::tune(domain::Config config) {
     showCounters(config.definition());
     VZ_CHECK(setLive(std::move(config)));
     undo.dismiss();
+    promise.dismiss();
     return {};
 }
 
