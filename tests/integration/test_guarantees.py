@@ -71,6 +71,25 @@ def test_a_start_that_would_break_a_guarantee_is_refused(daemon, make_guest):
     assert first.state().startswith("shut off")
 
 
+@pytest.mark.host_only
+def test_the_groups_above_keep_the_sum(daemon, make_guest):
+    """On cgroup v2 what is kept for a group has to be kept for those above it, too."""
+    def above():
+        with open("/sys/fs/cgroup/machine.slice/memory.low", encoding="utf-8") as file:
+            return int(file.read())
+
+    first = make_guest("first", memory=128, top=memory("percent", 50)).define().start().ready()
+    assert above() == kept(first) == 64 * MIB
+    make_guest("second", top=memory("bytes", 16 * MIB)).define().start().ready()
+    assert above() == 80 * MIB
+    set_guarantee(daemon, "second", "bytes", 8 * MIB)
+    assert above() == 72 * MIB
+    daemon.virsh("destroy", "first")
+    assert above() == 8 * MIB
+    daemon.virsh("destroy", "second")
+    assert not os.path.exists("/sys/fs/cgroup/machine.slice") or above() == 0
+
+
 def test_a_new_daemon_knows_what_was_guaranteed(daemon, make_guest):
     total = HOST // MIB
     make_guest("first", memory=total, top=memory("percent", 90)).define().start().ready()
