@@ -20,6 +20,9 @@ struct Place {
     std::string unitDir() const { return mountPoint + unit; }
     std::string limitDir() const { return unitDir() + "/ct"; }
     std::string payloadDir() const { return limitDir() + "/payload"; }
+    /** Where a weight belongs: what a container gets beside others is decided between units, what it gets
+     * beside the processes that serve it is decided inside. */
+    std::vector<std::string> weightDirs() const { return {unitDir(), limitDir()}; }
     std::string supervisorDir() const { return unitDir() + "/supervisor"; }
     bool has(std::string_view controller) const;
 };

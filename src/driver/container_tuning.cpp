@@ -48,8 +48,8 @@ Result<void> ContainerDomain::setTuning(std::optional<domain::Config> config) {
 
 Result<void> ContainerDomain::undoTuning(const Live& live, const domain::RuntimeState& state) {
     VZ_TRY(auto wanted, domain::Config::parse(driver_.parser(), state.tuning, {.live = true}));
-    VZ_TRY(auto from, limitsOf(driver_, wanted.definition(), {}));
-    VZ_TRY(auto to, limitsOf(driver_, live.config.definition(), state.cpus));
+    VZ_TRY(auto from, limitsOf(driver_, wanted.definition(), {}, live.disks));
+    VZ_TRY(auto to, limitsOf(driver_, live.config.definition(), state.cpus, live.disks));
     // Which CPUs it was to be given is not known.
     if (driver_.cgroupHost().has("cpuset"))
         from.cpusetCpus = "unknown";
@@ -60,10 +60,11 @@ Result<void> ContainerDomain::tune(domain::Config config) {
     VZ_TRY(auto group, cgroup());
     auto before = current();
     VZ_CHECK(checkLiveChange(before.definition().extension, config.definition().extension));
+    VZ_TRY(auto inUse, disks());
     auto cpusBefore = cpus();
     VZ_TRY(auto cpusNow, chooseCpus(driver_, config.definition(), cpusBefore));
-    VZ_TRY(auto from, limitsOf(driver_, before.definition(), cpusBefore));
-    VZ_TRY(auto to, limitsOf(driver_, config.definition(), cpusNow));
+    VZ_TRY(auto from, limitsOf(driver_, before.definition(), cpusBefore, inUse));
+    VZ_TRY(auto to, limitsOf(driver_, config.definition(), cpusNow, inUse));
     auto useCpus = [this](const std::string& list) {
         std::lock_guard lock(lock_);
         if (live_)
