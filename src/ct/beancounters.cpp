@@ -83,7 +83,7 @@ Result<void> checkBeancounters(const Beancounters& set) {
 }
 
 const char* nameOf(CounterState state) {
-    constexpr const char* names[] = {"enforced", "bounded", "guarantee", "accounted", "unavailable"};
+    constexpr const char* names[] = {"enforced", "gated", "bounded", "guarantee", "accounted", "unavailable"};
     return names[static_cast<size_t>(state)];
 }
 
@@ -105,6 +105,8 @@ CounterLimits launchLimits(const Beancounters& set) {
 
 void tighten(CgroupLimits& limits, const Beancounters& set) {
     lower(limits.pids, limitOf(set, "numproc"));
+    limits.sockets = SocketLimits{.tcp = limitOf(set, "numtcpsock").value_or(SocketLimits::unlimited),
+                                  .other = limitOf(set, "numothersock").value_or(SocketLimits::unlimited)};
     auto ram = pagesInBytes(limitOf(set, "physpages"));
     lower(limits.memoryBytes, ram);
     if (auto swap = pagesInBytes(limitOf(set, "swappages"))) {

@@ -30,11 +30,19 @@ struct Place {
 /** The place whose hierarchy has the controller, or null. */
 const Place* placeOf(const std::vector<Place>& places, std::string_view controller);
 
+/** The place in the cgroup2 tree, or null. */
+const Place* unifiedOf(const std::vector<Place>& places);
+
 // cgroup_limits.cpp
 Result<void> applyLimits(const std::vector<Place>& places, const CgroupLimits& limits);
 
 // cgroup_block.cpp
 Result<void> applyBlock(const std::vector<Place>& places, const CgroupLimits& limits);
+
+// cgroup_sockets.cpp
+/** Where the host cannot do that, this is logged; counterFacts() tells. */
+void limitSockets(const std::vector<Place>& places, const SocketLimits& limits);
+void addSockets(const std::vector<Place>& places, CounterFacts& facts);
 
 // cgroup_devices.cpp
 Result<void> setDevices(const Place& place, const std::vector<DeviceRule>& rules);

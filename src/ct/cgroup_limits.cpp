@@ -224,6 +224,8 @@ Result<void> applyLimits(const std::vector<Place>& places, const CgroupLimits& l
     if (limits.cpusetMems)
         VZ_CHECK(applyCpuset(places, "cpuset.mems", *limits.cpusetMems));
     VZ_CHECK(applyBlock(places, limits));
+    if (limits.sockets)
+        limitSockets(places, *limits.sockets);
     if (limits.pids) {
         VZ_TRY(const auto* place, need(places, "pids", "a limit of processes"));
         VZ_CHECK(write(*place, "pids.max", *limits.pids < pidsUnlimited ? cat(*limits.pids) : "max"));

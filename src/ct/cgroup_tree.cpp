@@ -30,6 +30,14 @@ const Place* placeOf(const std::vector<Place>& places, std::string_view controll
     return nullptr;
 }
 
+const Place* unifiedOf(const std::vector<Place>& places) {
+    for (const auto& place : places) {
+        if (place.v2)
+            return &place;
+    }
+    return nullptr;
+}
+
 } // namespace cgroups
 
 using cgroups::Place;

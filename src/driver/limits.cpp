@@ -176,6 +176,7 @@ ct::CgroupLimits changes(const ct::CgroupLimits& from, const ct::CgroupLimits& t
     out.cpusetCpus = change(from.cpusetCpus, to.cpusetCpus, std::string());
     out.cpusetMems = change(from.cpusetMems, to.cpusetMems, std::string());
     out.pids = change(from.pids, to.pids, ct::Beancounter::unlimited);
+    out.sockets = change(from.sockets, to.sockets, ct::SocketLimits());
     out.blockWeight = change(from.blockWeight, to.blockWeight, 100u);
     for (auto gone : from.blockDevices) {
         bool stays = std::ranges::any_of(to.blockDevices, [&](const auto& limit) {
