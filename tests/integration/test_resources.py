@@ -9,6 +9,7 @@ import libvirt
 import pytest
 from harness.counters import COUNTERS, UNLIMITED, counters, set_counters, ubc
 from harness.groups import group_file, init_of, refused, set_group_file, table
+from harness.guest import wait_for
 
 
 def memory_limit(guest):
@@ -275,10 +276,61 @@ def test_numpty_and_numfile_and_lockedpages(daemon, make_guest):
     assert text.splitlines()[:2] == ["64", "64"] and "No space left" in text
     told = counters(daemon)
     assert (told["numpty"]["held"], told["numpty"]["limit"]) == (3, 3)
-    refusal = set_counters(daemon, "<numpty barrier='9' limit='9'/>", "--live", check=False)
-    assert refusal.returncode and "numpty" in refusal.stderr and "restart" in refusal.stderr
     set_counters(daemon, "<numpty barrier='9' limit='9'/>", "--config")
     assert "<vz:numpty barrier='9' limit='9'/>" in config(guest) and "<vz:numfile" in config(guest)
+
+
+def limit_of_init(guest, what):
+    """Soft and hard resource limit of a container's init."""
+    with open(f"/proc/{guest.id()}/limits", encoding="utf-8") as file:
+        return re.search(rf"^{what} +(\S+) +(\S+)", file.read(), re.M).groups()
+
+
+def may_raise_limits():
+    with open("/proc/self/status", encoding="utf-8") as status:
+        return bool(int(re.search(r"^CapEff:\s+(\w+)", status.read(), re.M).group(1), 16) & 1 << 24)
+
+
+@pytest.mark.host
+def test_limits_of_processes_and_terminals_are_changed_live(daemon, make_guest):
+    guest = make_guest(top=ubc(numpty=2, shmpages=64)).define().start().ready()
+    ptys = "exec 5<>/dev/ptmx 6<>/dev/ptmx 7<>/dev/ptmx; echo done"
+    page = os.sysconf("SC_PAGESIZE")
+    assert "done" not in guest.inside("/bin/sh", "-c", ptys, check=False)
+    set_counters(daemon, "<numpty limit='9'/><numfile limit='50'/><lockedpages limit='2'/><privvmpages limit='9000'/>"
+                 "<shmpages limit='99'/>", "--live")
+    assert "done" in guest.inside("/bin/sh", "-c", ptys)
+    assert limit_of_init(guest, "Max open files") == ("50", "50")
+    assert limit_of_init(guest, "Max locked memory") == (str(2 * page), str(2 * page))
+    assert limit_of_init(guest, "Max data size") == (str(9000 * page), str(9000 * page))
+    assert guest.inside("/bin/cat", "/proc/sys/kernel/shmall").strip() == "99"
+    before = guest.live_xml()
+    if may_raise_limits():
+        set_counters(daemon, "<numfile limit='70'/><lockedpages limit='unlimited'/>", "--live")
+        assert limit_of_init(guest, "Max open files")[1] == "70"
+        assert limit_of_init(guest, "Max locked memory")[1] != str(2 * page)
+    else:
+        refusal = set_counters(daemon, "<numpty limit='1'/><numfile limit='70'/>", "--live", check=False)
+        assert refusal.returncode and "CAP_SYS_RESOURCE" in refusal.stderr
+        assert guest.live_xml() == before and limit_of_init(guest, "Max open files")[1] == "50"
+    assert "done" in guest.inside("/bin/sh", "-c", ptys)
+    set_counters(daemon, "<numpty limit='unlimited'/>", "--live")
+    # What was changed is so after a reboot, too.
+    set_counters(daemon, "<numfile limit='40'/>", "--live")
+    daemon.virsh("reset", "ct")
+    wait_for(lambda: guest.boots() == 2, what="the second boot")
+    assert limit_of_init(guest, "Max open files") == ("40", "40")
+    assert guest.inside("/bin/cat", "/proc/sys/kernel/shmall").strip() == "99"
+
+
+@pytest.mark.host
+def test_what_is_decided_at_the_start_is_not_changed_live(daemon, running):
+    before = running.live_xml()
+    for inner, word in (("<numsiginfo limit='9'/>", "numsiginfo"), ("<shmpages limit='9'/>", "shmpages")):
+        refusal = set_counters(daemon, f"<numproc limit='77'/>{inner}", "--live", check=False)
+        assert refusal.returncode and word in refusal.stderr and "restart" in refusal.stderr
+    assert running.live_xml() == before and counters(daemon)["numproc"]["limit"] == UNLIMITED
+    assert group_file(running, "pids", "pids.max") == "max"
 
 
 @pytest.mark.host
