@@ -51,6 +51,7 @@ Result<void> checkBeancounters(const Beancounters& set);
 /** How far a counter is held on this host for one container. */
 enum class CounterState : uint8_t {
     Enforced,    ///< the kernel refuses at the limit, for the sum over the container
+    Gated,       ///< nothing more is begun at the limit; what was just beginning may still come over it
     Bounded,     ///< other limits keep the sum below a bound
     Guarantee,   ///< no limit: something is kept for the container
     Accounted,   ///< counted, not limited
@@ -67,14 +68,12 @@ struct CounterStatus {
     std::string mechanism; ///< what holds or counts it
 };
 
-/** For the description of a start. */
-std::vector<CounterSetting> counterSettings(const Beancounters& set);
-
 /** What the kernel needs besides cgroups to hold the set: for the description of a start. */
 struct CounterLimits {
     std::vector<ResourceLimit> rlimits;
     uint32_t maxPtys = 0;                   ///< 0: no limit
     std::optional<uint64_t> sharedMemPages; ///< kernel.shmall
+    std::vector<CounterSetting> set;        ///< all of them, to be seen by the container
 };
 CounterLimits launchLimits(const Beancounters& set);
 

@@ -17,14 +17,6 @@ Result<uint64_t> readNumber(const Place& place, std::string_view name) {
     return fail(ErrorCode::InternalError, path, " has '", trim(text), "' where a number should be");
 }
 
-const Place* unified(const std::vector<Place>& places) {
-    for (const auto& place : places) {
-        if (place.v2)
-            return &place;
-    }
-    return nullptr;
-}
-
 /** Sum of "MAJ:MIN Read 123" lines. */
 void addBlkio(const Place& place, const char* name, uint64_t& reads, uint64_t& writes) {
     auto text = file::read(cat(place.limitDir(), "/", name));
@@ -74,7 +66,7 @@ Result<CpuTime> cpuTime(const std::vector<Place>& places) {
         time.systemNs = keyed(stat, "system") * tick;
         return time;
     }
-    const auto* place = unified(places);
+    const auto* place = unifiedOf(places);
     if (!place)
         return fail(ErrorCode::OperationUnsupported, "this host accounts no CPU time of cgroups");
     VZ_TRY(auto stat, file::read(place->limitDir() + "/cpu.stat"));

@@ -95,8 +95,8 @@ public:
         return plain("actions", std::move(body));
     }
 
-    Result<void> setCounters(const std::vector<CounterSetting>& counters) override {
-        return plain("counters", countersMessage(counters).body);
+    Result<void> setCounters(const CounterLimits& limits) override {
+        return plain("counters", Record().add("limits", std::string_view(encode(limits))));
     }
 
     Result<void> attachMount(const Mount& mount) override {

@@ -104,8 +104,8 @@ public:
 
     virtual Result<void> setEndActions(EndAction onPoweroff, EndAction onReboot, EndAction onCrash) = 0;
 
-    /** What the container is to see its beancounters set to. */
-    virtual Result<void> setCounters(const std::vector<CounterSetting>& counters) = 0;
+    /** What it gets at its reboots, and at once the number of terminals and what it sees. */
+    virtual Result<void> setCounters(const CounterLimits& limits) = 0;
 
     /** Mounts into the running container (hotplug); survives its reboots. detachMount(): ResourceBusy while
      *  something inside uses it, DeviceMissing if nothing was mounted there by us. */

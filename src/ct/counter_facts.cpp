@@ -2,6 +2,7 @@
 #include "ct/counter_facts.hpp"
 
 #include "base/file.hpp"
+#include "ct/cgroup_internal.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -113,6 +114,9 @@ CounterFacts counterFacts(const std::vector<std::string>& groups) {
         addMemoryV1(group, facts);
     else if (group = groupWith(groups, "memory.max"); !group.empty())
         addMemoryV2(group, facts);
+    // Only groups of cgroup2 have this file.
+    if (auto group = groupWith(groups, "cgroup.controllers"); !group.empty())
+        cgroups::addSockets(group, facts);
     return facts;
 }
 

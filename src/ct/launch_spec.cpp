@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "ct/launch_spec.hpp"
 
+#include "ct/beancounters.hpp"
+
 #include "ct/protocol.hpp"
 
 #include <type_traits>
@@ -58,6 +60,15 @@ void visit(Codec& codec, Value& setting) {
     codec("name", setting.name);
     codec("barrier", setting.barrier);
     codec("limit", setting.limit);
+}
+
+template<typename Codec, typename Value>
+requires std::is_same_v<std::remove_const_t<Value>, CounterLimits>
+void visit(Codec& codec, Value& limits) {
+    codec("limit", limits.rlimits);
+    codec("max-ptys", limits.maxPtys);
+    codec("shared-mem-pages", limits.sharedMemPages);
+    codec("counter", limits.set);
 }
 
 template<typename Codec, typename Value>
@@ -243,8 +254,8 @@ std::string encode(const Mount& mount) {
 std::string encode(const DeviceNode& device) {
     return Writer::encode(device);
 }
-std::string encode(const CounterSetting& setting) {
-    return Writer::encode(setting);
+std::string encode(const CounterLimits& limits) {
+    return Writer::encode(limits);
 }
 Result<LaunchSpec> decode(std::string_view text) {
     return Reader::decode<LaunchSpec>(text);
@@ -255,24 +266,8 @@ Result<Mount> decodeMount(std::string_view text) {
 Result<DeviceNode> decodeDevice(std::string_view text) {
     return Reader::decode<DeviceNode>(text);
 }
-Result<CounterSetting> decodeCounter(std::string_view text) {
-    return Reader::decode<CounterSetting>(text);
-}
-
-Message countersMessage(const std::vector<CounterSetting>& counters) {
-    Message message{"counters", 0, {}, {}};
-    for (const auto& each : counters)
-        message.body.add("counter", std::string_view(encode(each)));
-    return message;
-}
-
-Result<std::vector<CounterSetting>> countersFrom(const Record& body) {
-    std::vector<CounterSetting> out;
-    for (auto text : body.all("counter")) {
-        VZ_TRY(auto setting, decodeCounter(text));
-        out.push_back(std::move(setting));
-    }
-    return out;
+Result<CounterLimits> decodeCounters(std::string_view text) {
+    return Reader::decode<CounterLimits>(text);
 }
 
 } // namespace vz::ct

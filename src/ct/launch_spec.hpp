@@ -15,9 +15,6 @@
  */
 namespace vz::ct {
 
-class Record;
-struct Message;
-
 /** One line of /proc/PID/uid_map or gid_map. */
 struct IdRange {
     uint32_t inside = 0;
@@ -66,6 +63,8 @@ struct CounterSetting {
     std::string name;
     uint64_t barrier = 0;
     uint64_t limit = 0;
+
+    bool operator==(const CounterSetting&) const = default;
 };
 
 struct ConsoleSpec {
@@ -127,6 +126,8 @@ struct LaunchSpec {
     EndAction onCrash = EndAction::Destroy;
 };
 
+struct CounterLimits;
+
 /** One text that decode() turns back into the same description. Values may hold any byte. */
 std::string encode(const LaunchSpec& spec);
 /** InvalidArg for a text that is damaged, lacks a field, or has one that this version does not know: a
@@ -136,13 +137,9 @@ Result<LaunchSpec> decode(std::string_view text);
 /** The same for the parts that are sent on their own. */
 std::string encode(const Mount& mount);
 std::string encode(const DeviceNode& device);
-std::string encode(const CounterSetting& setting);
 Result<Mount> decodeMount(std::string_view text);
 Result<DeviceNode> decodeDevice(std::string_view text);
-Result<CounterSetting> decodeCounter(std::string_view text);
-
-/** A "counters" message: what all beancounters are set to, and back. */
-Message countersMessage(const std::vector<CounterSetting>& counters);
-Result<std::vector<CounterSetting>> countersFrom(const Record& body);
+std::string encode(const CounterLimits& limits);
+Result<CounterLimits> decodeCounters(std::string_view text);
 
 } // namespace vz::ct

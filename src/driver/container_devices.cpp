@@ -5,7 +5,9 @@
 #include "driver/container_domain.hpp"
 #include "driver/container_storage.hpp"
 #include "driver/driver.hpp"
+#include "driver/io_limits.hpp"
 #include "driver/launch.hpp"
+#include "driver/limits.hpp"
 
 namespace vz::driver {
 
@@ -20,7 +22,17 @@ Error cannotHotplug(std::string_view what) {
         "Change the persistent config (--config) and restart it");
 }
 
+bool isOnBlocks(const domain::Config::Device& device) {
+    return device.kind == DeviceKind::Disk || device.kind == DeviceKind::Filesystem;
+}
+
 } // namespace
+
+Result<void> ContainerDomain::limitDisks(const std::vector<ct::BlockLimit>& before,
+                                         const std::vector<ct::BlockLimit>& now) {
+    VZ_TRY(auto group, cgroup());
+    return group->apply(changes({.blockDevices = before}, {.blockDevices = now}));
+}
 
 Result<void> ContainerDomain::attachDevice(const domain::Config& changed,
                                            const domain::Config::Device& device, LiveParts& parts) {
@@ -123,6 +135,10 @@ Result<void> ContainerDomain::attachLive(const std::string& xml) {
     VZ_TRY(auto parts, liveParts());
     VZ_CHECK(attachDevice(changed, device, parts));
     auto finish = [&]() -> Result<void> {
+        if (isOnBlocks(device)) {
+            VZ_TRY(auto limits, blockLimits(changed.definition(), parts.disks));
+            VZ_CHECK(limitDisks({}, limits));
+        }
         VZ_TRY(auto live, changed.withFacts(driver_.parser(), parts.facts));
         VZ_CHECK(setLiveParts(parts));
         return setLive(std::move(live));
@@ -142,9 +158,15 @@ Result<void> ContainerDomain::detachLive(const domain::Config::Device& device) {
     auto before = current();
     VZ_TRY(auto changed, before.withoutDevice(driver_.parser(), device));
     VZ_TRY(auto parts, liveParts());
+    VZ_TRY(auto limits, blockLimits(before.definition(), parts.disks));
     if (auto detached = detachDevice(before, device, parts); !detached) {
         driver_.events().deviceRemovalFailed(subject(), device.alias);
         return detached;
+    }
+    if (isOnBlocks(device)) {
+        auto now = blockLimits(changed.definition(), parts.disks);
+        if (auto limited = limitDisks(limits, now ? *now : std::vector<ct::BlockLimit>()); !limited)
+            log::warning("limits of a disk that is gone stay set: ", limited.error().message());
     }
     VZ_CHECK(setLiveParts(std::move(parts)));
     // It is gone, whether or not that can be written down.

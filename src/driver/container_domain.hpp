@@ -153,8 +153,6 @@ private:
     Result<void> setTuning(std::optional<domain::Config> config);
     /** What a daemon that died in the midst of tune() has set goes back to what it was. */
     Result<void> undoTuning(const Live& live, const domain::RuntimeState& state);
-    Result<void> changeQuota(const domain::Definition& from, const domain::Definition& to);
-    void showCounters(const domain::Definition& definition);
     Result<void> stopForSnapshot();
     bool ending() const; ///< it was active, and is not for long, or any more
     Result<domain::Snapshot> describeSnapshot(const domain::SnapshotRequest& request, bool active) const;
@@ -176,6 +174,9 @@ private:
     Result<void> detachDevice(const domain::Config& config, const domain::Config::Device& device,
                               LiveParts& parts);
     Result<void> attachDisk(DiskLeases& leases, LiveParts& parts);
+    /** Goes from limits of disks that were in force to others. */
+    Result<void> limitDisks(const std::vector<ct::BlockLimit>& before,
+                            const std::vector<ct::BlockLimit>& now);
     Result<void> detachDisk(const std::string& name, LiveParts& parts);
 
     Driver& driver_;

@@ -2,6 +2,7 @@
 // New limits for a running container.
 #include "base/log.hpp"
 #include "base/rollback.hpp"
+#include "ct/live_counters.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/driver.hpp"
 #include "driver/limits.hpp"
@@ -35,6 +36,18 @@ Result<void> checkLiveChange(const domain::Extension& from, const domain::Extens
     return {};
 }
 
+Result<void> changeCounters(ct::Container& container, const ct::Cgroup& group, const domain::Definition& from,
+                            const domain::Definition& to, const std::vector<ct::IdRange>& ids) {
+    auto owner = ids.empty() ? std::nullopt : std::optional(ids.front().host);
+    return ct::changeCounters(container, group, from.extension.beancounters, to.extension.beancounters,
+                              owner);
+}
+
+Result<void> changeQuota(const domain::Definition& from, const domain::Definition& to,
+                         const std::vector<ct::IdRange>& ids) {
+    return from.extension.quota == to.extension.quota ? Result<void>() : setQuota(to, ids);
+}
+
 } // namespace
 
 Result<void> ContainerDomain::setTuning(std::optional<domain::Config> config) {
@@ -49,48 +62,27 @@ Result<void> ContainerDomain::setTuning(std::optional<domain::Config> config) {
 
 Result<void> ContainerDomain::undoTuning(const Live& live, const domain::RuntimeState& state) {
     VZ_TRY(auto wanted, domain::Config::parse(driver_.parser(), state.tuning, {.live = true}));
-    VZ_TRY(auto from, limitsOf(driver_, wanted.definition(), {}));
-    VZ_TRY(auto to, limitsOf(driver_, live.config.definition(), state.cpus));
+    VZ_TRY(auto from, limitsOf(driver_, wanted.definition(), {}, live.disks));
+    VZ_TRY(auto to, limitsOf(driver_, live.config.definition(), state.cpus, live.disks));
     // Which CPUs it was to be given is not known.
     if (driver_.cgroupHost().has("cpuset"))
         from.cpusetCpus = "unknown";
     VZ_CHECK(live.cgroup->apply(changes(from, to)));
-    if (wanted.definition().extension.quota != live.config.definition().extension.quota)
-        VZ_CHECK(setQuota(live.config.definition(), state.uidMap));
-    return live.container->setCounters(ct::counterSettings(live.config.definition().extension.beancounters));
-}
-
-/** The limits are in force whether the container can be told of them or not. */
-void ContainerDomain::showCounters(const domain::Definition& definition) {
-    auto container = running();
-    if (!container)
-        return;
-    auto shown = (*container)->setCounters(ct::counterSettings(definition.extension.beancounters));
-    if (!shown)
-        log::warning("/proc/user_beancounters of ", uuid_, " is not up to date: ", shown.error().message());
-}
-
-Result<void> ContainerDomain::changeQuota(const domain::Definition& from, const domain::Definition& to) {
-    if (from.extension.quota == to.extension.quota)
-        return {};
-    std::vector<ct::IdRange> uids;
-    {
-        std::lock_guard lock(lock_);
-        if (!live_)
-            return notRunning();
-        uids = live_->facts.uidMap;
-    }
-    return setQuota(to, uids);
+    VZ_CHECK(changeQuota(wanted.definition(), live.config.definition(), state.uidMap));
+    return changeCounters(*live.container, *live.cgroup, wanted.definition(), live.config.definition(),
+                          state.uidMap);
 }
 
 Result<void> ContainerDomain::tune(domain::Config config) {
     VZ_TRY(auto group, cgroup());
     auto before = current();
     VZ_CHECK(checkLiveChange(before.definition().extension, config.definition().extension));
-    auto cpusBefore = cpus();
+    VZ_TRY(auto container, running());
+    VZ_TRY(const auto parts, liveParts());
+    const auto& cpusBefore = parts.facts.cpus;
     VZ_TRY(auto cpusNow, chooseCpus(driver_, config.definition(), cpusBefore));
-    VZ_TRY(auto from, limitsOf(driver_, before.definition(), cpusBefore));
-    VZ_TRY(auto to, limitsOf(driver_, config.definition(), cpusNow));
+    VZ_TRY(auto from, limitsOf(driver_, before.definition(), cpusBefore, parts.disks));
+    VZ_TRY(auto to, limitsOf(driver_, config.definition(), cpusNow, parts.disks));
     VZ_TRY(auto guaranteed, guaranteeOf(driver_, config.definition()));
     VZ_TRY(auto guaranteedBefore, guaranteeOf(driver_, before.definition()));
     auto useCpus = [this](const std::string& list) {
@@ -101,27 +93,32 @@ Result<void> ContainerDomain::tune(domain::Config config) {
     VZ_CHECK(driver_.guarantees().reserve(uuid_, guaranteed));
     Rollback promise;
     promise.add([&] { driver_.guarantees().restore(uuid_, guaranteedBefore); });
+    const auto& ids = parts.facts.uidMap;
+    bool counters = false; // whether any of them may have been changed
     // A daemon that dies from here on leaves behind what it was about to do.
     VZ_CHECK(setTuning(config));
     Rollback undo;
     undo.add([&] {
         useCpus(cpusBefore);
         (void)setTuning({});
-        showCounters(before.definition());
-        if (auto undone = group->apply(changes(to, from)); !undone)
+        auto undone = group->apply(changes(to, from));
+        if (undone && counters)
+            undone = changeCounters(*container, *group, config.definition(), before.definition(), ids);
+        if (!undone)
             log::warning("limits of ", uuid_, " are not what they were: ", undone.error().message());
     });
     VZ_CHECK(group->apply(changes(from, to)));
-    VZ_CHECK(changeQuota(before.definition(), config.definition()));
-    undo.add([&] { (void)changeQuota(config.definition(), before.definition()); });
+    counters = true;
+    VZ_CHECK(changeCounters(*container, *group, before.definition(), config.definition(), ids));
+    VZ_CHECK(changeQuota(before.definition(), config.definition(), ids));
+    undo.add([&] { (void)changeQuota(config.definition(), before.definition(), ids); });
     useCpus(cpusNow);
     {
         std::lock_guard lock(lock_);
         if (live_)
             live_->tuning.reset();
     }
-    showCounters(config.definition());
-    VZ_CHECK(setLive(std::move(config)));
+    VZ_CHECK(setLive(config));
     undo.dismiss();
     promise.dismiss();
     return {};

@@ -182,7 +182,7 @@ void setCounters(const domain::Definition& definition, ct::LaunchSpec& spec) {
     spec.limits = std::move(limits.rlimits);
     spec.maxPtys = limits.maxPtys;
     spec.sharedMemPages = limits.sharedMemPages;
-    spec.counters = ct::counterSettings(definition.extension.beancounters);
+    spec.counters = std::move(limits.set);
 }
 
 void setConsoles(const domain::Definition& definition, ct::LaunchSpec& spec) {
@@ -290,7 +290,7 @@ Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& defi
 
 Result<ct::CgroupLimits> startLimits(Driver& driver, const domain::Definition& definition,
                                      const std::string& cpus, const std::vector<domain::UsedDisk>& disks) {
-    VZ_TRY(auto limits, limitsOf(driver, definition, cpus));
+    VZ_TRY(auto limits, limitsOf(driver, definition, cpus, disks));
     limits.devices = ct::defaultDeviceRules();
     for (const auto& device : definition.hostDevices) {
         VZ_TRY(auto grant, deviceOf(device));

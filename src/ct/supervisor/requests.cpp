@@ -3,12 +3,14 @@
 #include "ct/supervisor/supervisor.hpp"
 
 #include "base/file.hpp"
+#include "ct/beancounters.hpp"
 #include "ct/pidfd.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <fcntl.h>
+#include <utility>
 
 namespace vz::supervisor {
 
@@ -127,7 +129,15 @@ Result<ct::Message> Supervisor::actions(const ct::Record& body) {
 }
 
 Result<ct::Message> Supervisor::counters(const ct::Record& body) {
-    VZ_TRY(spec_.counters, ct::countersFrom(body));
+    VZ_TRY(auto limits, ct::decodeCounters(body.text("limits")));
+    auto before = std::exchange(spec_.maxPtys, limits.maxPtys);
+    if (auto set = devices_.limitPtys(spec_); !set) {
+        spec_.maxPtys = before;
+        return std::move(set).takeError();
+    }
+    spec_.limits = std::move(limits.rlimits);
+    spec_.sharedMemPages = limits.sharedMemPages;
+    spec_.counters = std::move(limits.set);
     if (view_)
         view_->setCounters(spec_.counters);
     return ok();

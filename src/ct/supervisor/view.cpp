@@ -2,6 +2,7 @@
 #include "ct/supervisor/view.hpp"
 
 #include "base/file.hpp"
+#include "ct/beancounters.hpp"
 #include "ct/protocol.hpp"
 #include "ct/supervisor/view_server.hpp"
 
@@ -90,7 +91,11 @@ void View::booted(pid_t init) {
 }
 
 void View::setCounters(const std::vector<ct::CounterSetting>& counters) {
-    (void)ct::sendMessage(channel_.get(), ct::countersMessage(counters), {}, MSG_DONTWAIT);
+    ct::CounterLimits limits;
+    limits.set = counters;
+    ct::Message message{"counters", 0, {}, {}};
+    message.body.add("limits", std::string_view(ct::encode(limits)));
+    (void)ct::sendMessage(channel_.get(), message, {}, MSG_DONTWAIT);
 }
 
 Result<std::vector<ViewMount>> View::mounts() const {

@@ -167,8 +167,8 @@ private:
             ::_exit(0);
         if ((*message)->kind == "booted")
             texts_.booted(static_cast<pid_t>((*message)->body.number("pid")));
-        else if (auto counters = ct::countersFrom((*message)->body))
-            texts_.setCounters(*counters);
+        else if (auto counters = ct::decodeCounters((*message)->body.text("limits")))
+            texts_.setCounters(counters->set);
     }
 
     void takeRequest() {
