@@ -2,6 +2,7 @@
 #include "driver/guarantees.hpp"
 
 #include "base/log.hpp"
+#include "ct/cgroup_protect.hpp"
 
 #include <algorithm>
 #include <unistd.h>
@@ -78,6 +79,15 @@ void Guarantees::restore(const std::string& uuid, const Guest& guest) {
 void Guarantees::release(const std::string& uuid) {
     std::lock_guard lock(lock_);
     set(uuid, nullptr);
+}
+
+void Guarantees::settle(const std::string& partition) {
+    std::lock_guard lock(lock_);
+    for (const auto& each : prefixes(partition)) {
+        if (!partitions_.contains(each) && ct::partitionProtected(host_, each))
+            partitions_[each] = UINT64_MAX; // unknown
+    }
+    set({}, nullptr);
 }
 
 uint64_t Guarantees::of(const std::string& uuid) const {
