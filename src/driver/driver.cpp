@@ -8,6 +8,7 @@
 #include "ct/network.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/container_storage.hpp"
+#include "driver/machine_guarantee.hpp"
 #include "vm/ids.hpp"
 
 namespace vz::driver {
@@ -219,14 +220,19 @@ void Driver::relayEvents(virConnectPtr conn) {
     relay_.reset();
     auto inner = machines_.own();
     auto started =
-        inner ? abi::EventRelay::start(
-                    (*inner)->get(), *events_,
-                    {.relays = [this](virDomainPtr machine, int, int type,
-                                      int detail) { return machines_.noteEvent(machine, type, detail); },
-                     .outerId = vm::outerId})
+        inner ? abi::EventRelay::start((*inner)->get(), *events_,
+                                       {.relays =
+                                            [this](virDomainPtr machine, int, int type, int detail) {
+                                                bool shown = machines_.noteEvent(machine, type, detail);
+                                                if (shown)
+                                                    noteMachineGuarantee(*this, machine, type);
+                                                return shown;
+                                            },
+                                        .outerId = vm::outerId})
               : Result<std::unique_ptr<abi::EventRelay>>(std::move(inner).takeError());
     if (started) {
         relay_ = *std::move(started);
+        noteRunningMachines(*this, **inner);
         return;
     }
     log::error("events of virtual machines do not arrive: ", started.error().message());

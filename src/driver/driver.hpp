@@ -6,6 +6,7 @@
 #include "ct/id_ranges.hpp"
 #include "domain/store.hpp"
 #include "driver/capabilities.hpp"
+#include "driver/guarantees.hpp"
 #include "driver/machine_capabilities.hpp"
 #include "driver/names.hpp"
 #include "driver/registry.hpp"
@@ -61,6 +62,7 @@ public:
     Result<std::shared_ptr<abi::InnerConnection>> machineConnection(virConnectPtr conn);
     abi::MonitorEvents& monitorEvents() { return monitorEvents_; }
     Storage& storage() { return *storage_; }
+    Guarantees& guarantees() { return guarantees_; }
     MachineCapabilities& machineCapabilities() { return machineCapabilities_; }
     /** See Names::claim(); waits as long as the settings say. */
     Result<Names::Claim> claimNames(const std::string& name, const std::string& uuid);
@@ -93,6 +95,7 @@ private:
     std::unique_ptr<abi::Events> events_;
     std::unique_ptr<Reactor> reactor_;
     ct::CgroupHost cgroupHost_;
+    Guarantees guarantees_{cgroupHost_};
     CapabilitiesFacts capabilities_;
     domain::Store store_;
     std::mutex storeLock_;
