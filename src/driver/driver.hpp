@@ -19,6 +19,7 @@
 #include "libvirt/objects.hpp"
 #include "vm/machines.hpp"
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -38,7 +39,8 @@ public:
     static Result<std::unique_ptr<Driver>> create(const std::string& configRoot, Inhibit inhibit);
     ~Driver();
 
-    /** Starts what has autostart set, once per boot of the host; returns at once. */
+    /** Brings snapshot calls that were cut off to their end, then starts what has autostart set, once per
+     * boot of the host; returns at once. */
     void autostart();
     /** Looks for configs that were added on disk (SIGHUP). */
     void reload();
@@ -82,6 +84,7 @@ private:
     void adoptRunning();
     void adopt(const std::string& uuid);
     void settleSnapshots();
+    bool isFirstStart() const;
     void autostartAll();
     void relayEvents(virConnectPtr conn);
 
@@ -109,7 +112,8 @@ private:
     std::mutex relayLock_;
     std::unique_ptr<abi::EventRelay> relay_;
     std::unique_ptr<Storage> storage_;
-    std::thread autostart_;
+    std::atomic<bool> ending_ = false;
+    std::thread starter_; ///< what the start of the daemon does not wait for
     // Last: their tasks use everything above.
     Worker worker_;
     Worker autodestroyer_; // may wait for the news that worker_ brings
