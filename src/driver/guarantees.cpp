@@ -38,7 +38,8 @@ uint64_t guaranteedBytes(const domain::MemoryGuarantee& guarantee, uint64_t limi
     if (guarantee.kind == Kind::Bytes)
         return guarantee.amount;
     auto percent = guarantee.kind == Kind::Auto ? autoPercent : guarantee.amount;
-    return std::min(limit, hostMemory()) / 100 * percent;
+    auto whole = std::min(limit, hostMemory());
+    return whole / 100 * percent + whole % 100 * percent / 100; // does not overflow
 }
 
 Result<void> Guarantees::reserve(const std::string& uuid, const Guest& guest) {
