@@ -18,8 +18,7 @@ const char* const tun =
     "<hostdev mode='capabilities' type='misc'><source><char>/dev/net/tun</char></source></hostdev>";
 
 Config live(const Config& config) {
-    auto made =
-        config.live(parser(), {.id = 42, .consolePaths = {"/dev/pts/3"}, .interfaceNames = {"vnet0"}});
+    auto made = config.live(parser(), {.id = 42, .consolePaths = {"/dev/pts/3"}});
     REQUIRE(made);
     return *made;
 }
