@@ -278,9 +278,11 @@ Result<Interface> readInterface(xmlNode* element) {
     readSource(interface, source);
     VZ_CHECK(readPort(interface, element));
     if (auto* actual = xml::child(element, "actual")) {
-        auto type = xml::attribute(actual, "type");
-        interface.plug = type == "network" ? "bridge" : type;
+        interface.plug = xml::attribute(actual, "type");
         readSource(interface, xml::child(actual, "source"));
+        // A network with a bridge of its own says "network", as does libvirt before the network was asked.
+        if (interface.plug == "network" && !interface.bridge.empty())
+            interface.plug = "bridge";
         VZ_CHECK(readPort(interface, actual));
     }
     interface.script = xml::attribute(xml::child(element, "script"), "path");

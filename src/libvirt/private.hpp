@@ -72,7 +72,7 @@ constexpr unsigned kParseInactive = 1u << 1;
 constexpr unsigned kParseActualNet = 1u << 2;
 constexpr unsigned kParseValidateSchema = 1u << 6;
 /** Of virDomainDefFormatFlags; found by what is printed. */
-constexpr unsigned kFormatActualNet = 1u << 5;
+constexpr unsigned kFormatActualNet = 1u << 4;
 /** Of virDomainSnapshotParseFlags; found in the same way. */
 constexpr unsigned kParseSnapshotValidateSchema = 1u << 3;
 

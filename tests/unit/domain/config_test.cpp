@@ -50,13 +50,14 @@ TEST_CASE("a live config of every container example is a fixed point too") {
         Config::LiveFacts facts;
         facts.id = 4711;
         facts.consolePaths = {"/dev/pts/5", "/dev/pts/6"};
-        for (const auto& interface : config(example(name)).definition().interfaces)
+        auto defined = config(example(name));
+        for (const auto& interface : defined.definition().interfaces)
             facts.interfaces.push_back(
                 {.name = interface.mac, .link = {.hostName = "vnet7", .guestName = "eth0"}});
         facts.uidMap = facts.gidMap = {{0, 300000, 65536}};
         facts.securityModel = "apparmor";
         facts.securityLabel = "libvirt-3f7a2d34";
-        auto live = config(example(name)).live(parser(), facts);
+        auto live = defined.live(parser(), facts);
         if (!live)
             FAIL(live.error().message());
         auto first = text(*live);
