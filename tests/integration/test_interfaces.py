@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Interface types: networks of the stock network driver, macvlan, lent interfaces; what is left after kill -9."""
+
+import json
+import os
+import signal
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from harness.guest import wait_for
+
+DHCP = """#!/bin/sh
+[ "$1" != bound ] || { ip addr add $ip/$mask dev $interface && ip route add default via $router; }
+"""
+
+
+@pytest.fixture
+def make_network(daemon):
+    """make_network(inner XML) -> its name, active; removed after the test."""
+    names = []
+
+    def make(inside, name="lan"):
+        path = os.path.join(daemon.folder, f"{name}.network.xml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"<network><name>{name}</name>{inside}</network>")
+        names.append(name)
+        daemon.virsh("net-define", path)
+        daemon.virsh("net-start", name)
+        return name
+
+    yield make
+    for name in names:
+        daemon.virsh("net-destroy", name, check=False)
+        daemon.virsh("net-undefine", name, check=False)
+
+
+@pytest.fixture
+def uplink(daemon):
+    """An interface of the host with a cable: what is sent at `up0` arrives at `far0`."""
+    daemon.run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "far0")
+    daemon.run("ip", "addr", "add", "192.0.2.254/24", "dev", "far0")
+    for name in ("up0", "far0"):
+        daemon.run("ip", "link", "set", name, "up")
+    yield "up0"
+    daemon.run("ip", "link", "del", "up0", check=False)
+
+
+@pytest.fixture
+def bridge(daemon):
+    daemon.run("ip", "link", "add", "vzbr0", "type", "bridge")
+    daemon.run("ip", "addr", "add", "192.0.2.254/24", "dev", "vzbr0")
+    daemon.run("ip", "link", "set", "vzbr0", "up")
+    yield "vzbr0"
+    daemon.run("ip", "link", "del", "vzbr0")
+
+
+def links(daemon):
+    return {link["ifname"]: link for link in json.loads(daemon.run("ip", "-j", "link").stdout)}
+
+
+def ports(daemon, network="lan"):
+    """The ports that the network driver knows."""
+    listed = daemon.virsh("net-port-list", network).stdout.split()
+    return [word for word in listed if word.count("-") == 4]
+
+
+def interface_of(guest, *flags):
+    return ElementTree.fromstring(guest.live_xml(*flags)).find("devices/interface")
+
+
+def ping(guest, address):
+    guest.inside("/bin/ping", "-c", "1", "-W", "5", address)
+
+
+def nic(number, kind, inside):
+    return f"""<interface type='{kind}'><mac address='52:54:00:00:00:{number:02x}'/>{inside}
+        <ip address='192.0.2.{number}' family='ipv4' prefix='24'/></interface>"""
+
+
+def test_network_with_leases(daemon, make_network, make_guest):
+    make_network("<forward mode='nat'/><bridge name='vznat0' stp='off'/><ip address='192.0.2.1' netmask='255.255.255.0'>"
+                 "<dhcp><range start='192.0.2.100' end='192.0.2.120'/></dhcp></ip>")
+    guest = make_guest(devices="<interface type='network'><mac address='52:54:00:00:00:01'/>"
+                               "<source network='lan'/></interface>").define()
+    with open(guest.path("/dhcp"), "w", encoding="utf-8") as script:
+        script.write(DHCP)
+    os.chmod(guest.path("/dhcp"), 0o755)
+    guest.start().ready()
+    shown = interface_of(guest)
+    assert shown.get("type") == "network" and shown.find("source").get("bridge") == "vznat0"
+    assert ports(daemon) == [shown.find("source").get("portid")]
+    assert interface_of(guest, "--inactive").find("source").get("portid") is None
+    assert links(daemon)[shown.find("target").get("dev")]["master"] == "vznat0"
+    guest.inside("/bin/udhcpc", "-i", "eth0", "-n", "-q", "-t", "6", "-T", "2", "-s", "/dhcp")
+    ping(guest, "192.0.2.1")
+    leased = daemon.virsh("domifaddr", "ct").stdout
+    assert "192.0.2.1" in leased and "52:54:00:00:00:01" in leased
+    assert leased.split()[3].split("/")[0] in guest.inside("/bin/ip", "addr", "show", "eth0")
+    assert "lan" in daemon.virsh("domiflist", "ct").stdout
+    daemon.virsh("destroy", "ct")
+    assert not ports(daemon)
+
+
+@pytest.mark.parametrize("kind", ["isolated", "bridge", "macvlan"])
+def test_other_networks(daemon, make_network, make_guest, uplink, bridge, kind):
+    for name, keeps in (("far0", "macvlan"), ("vzbr0", "bridge")):
+        if kind != keeps:
+            daemon.run("ip", "addr", "flush", "dev", name)
+    make_network({"isolated": "<bridge name='vziso0' stp='off'/><ip address='192.0.2.254' netmask='255.255.255.0'/>",
+                  "bridge": "<forward mode='bridge'/><bridge name='vzbr0'/>",
+                  "macvlan": "<forward mode='bridge'><interface dev='up0'/></forward>"}[kind])
+    guests = [make_guest(f"ct{number}", devices=nic(number, "network", "<source network='lan'/>"))
+              .define().start().ready() for number in (1, 2)]
+    ping(guests[0], "192.0.2.2")
+    ping(guests[0], "192.0.2.254")
+    assert len(ports(daemon)) == 2
+    shown = interface_of(guests[0])
+    assert shown.get("type") == {"isolated": "network", "bridge": "bridge", "macvlan": "direct"}[kind]
+    assert shown.find("source").get("network") == "lan"
+    # What clients see can be defined again, and means the same.
+    assert interface_of(guests[0], "--inactive").get("type") == "network"
+    for guest in guests:
+        daemon.virsh("destroy", guest.name)
+    assert not ports(daemon)
+
+
+def test_network_that_is_not_active(daemon, make_network, make_guest):
+    make_network("<bridge name='vziso0'/>")
+    daemon.virsh("net-destroy", "lan")
+    make_guest(devices=nic(1, "network", "<source network='lan'/>")).define()
+    done = daemon.virsh("start", "ct", check=False)
+    assert done.returncode and "lan" in done.stderr and "not active" in done.stderr
+    make_guest("other", devices=nic(1, "network", "<source network='nowhere'/>")).define()
+    done = daemon.virsh("start", "other", check=False)
+    assert done.returncode and "nowhere" in done.stderr
+
+
+@pytest.mark.parametrize("mode", ["bridge", "private", "vepa", "passthrough"])
+def test_direct(daemon, make_guest, uplink, mode):
+    guest = make_guest("ct1", devices=nic(1, "direct", f"<source dev='up0' mode='{mode}'/>"))
+    guest.define().start().ready()
+    ping(guest, "192.0.2.254")
+    other = make_guest("ct2", devices=nic(2, "direct", f"<source dev='up0' mode='{mode}'/>")).define()
+    started = daemon.virsh("start", "ct2", check=False)
+    assert (started.returncode == 0) == (mode != "passthrough"), started.stderr
+    if mode == "bridge":
+        ping(other, "192.0.2.1")
+    elif mode == "passthrough":
+        assert "passthrough" in started.stderr and "up0" in started.stderr
+    else:
+        # Nothing sends back what these two say to each other.
+        assert "100% packet loss" in guest.inside("/bin/ping", "-c", "1", "-W", "1", "192.0.2.2", check=False)
+    domain = ElementTree.fromstring(guest.live_xml())
+    assert domain.find("devices/interface").get("type") == "direct"
+    received = daemon.virsh("domifstat", "ct1", "52:54:00:00:00:01").stdout
+    assert int(received.split("rx_bytes")[1].split()[0]) > 0
+
+
+def lent(daemon):
+    daemon.run("ip", "link", "add", "nic0", "type", "veth", "peer", "name", "far1")
+    daemon.run("ip", "addr", "add", "192.0.2.254/24", "dev", "far1")
+    daemon.run("ip", "link", "set", "far1", "up")
+    daemon.run("ip", "link", "set", "nic0", "mtu", "1480")
+    return links(daemon)["nic0"]
+
+
+HOSTDEV = """<hostdev mode='capabilities' type='net'><source><interface>nic0</interface></source>
+    <ip address='192.0.2.1' family='ipv4' prefix='24'/></hostdev>"""
+
+
+@pytest.mark.parametrize("end", ["destroy", "poweroff", "supervisor", "both"])
+def test_lent_interface_comes_back(daemon, make_guest, end):
+    before = lent(daemon)
+    try:
+        guest = make_guest(devices=HOSTDEV).define().start().ready()
+        ping(guest, "192.0.2.254")
+        assert "nic0" not in links(daemon)
+        guest.inside("/bin/ip", "link", "set", "nic0", "down")
+        guest.inside("/bin/ip", "link", "set", "nic0", "address", "52:54:00:99:99:99", "name", "mine", "mtu", "1300")
+        supervisor = supervisor_of(guest)
+        if end == "both":
+            daemon.kill9()
+        if end in ("supervisor", "both"):
+            os.kill(supervisor, signal.SIGKILL)
+        elif end == "poweroff":
+            guest.inside("/bin/poweroff", "-f", check=False)
+        else:
+            daemon.virsh("destroy", "ct")
+        if end == "both":
+            daemon.start()
+        after = wait_for(lambda: links(daemon).get("nic0"), what="the interface")
+        assert (after["address"], after["mtu"]) == (before["address"], before["mtu"])
+    finally:
+        daemon.virsh("destroy", "ct", check=False)
+        daemon.run("ip", "link", "del", "far1")
+
+
+def supervisor_of(guest):
+    with open(f"/proc/{guest.id()}/status", encoding="utf-8") as status:
+        return int(next(line for line in status if line.startswith("PPid:")).split()[1])
