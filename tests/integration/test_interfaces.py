@@ -1,80 +1,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Interface types: networks of the stock network driver, macvlan, lent interfaces; what is left after kill -9."""
 
-import json
 import os
 import signal
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 from harness.guest import wait_for
+from harness.interfaces import interface_of, links, nic, ping, ports, supervisor_of
+
+pytest_plugins = ["harness.interface_fixtures"]
 
 DHCP = """#!/bin/sh
 [ "$1" != bound ] || { ip addr add $ip/$mask dev $interface && ip route add default via $router; }
 """
-
-
-@pytest.fixture
-def make_network(daemon):
-    """make_network(inner XML) -> its name, active; removed after the test."""
-    names = []
-
-    def make(inside, name="lan"):
-        path = os.path.join(daemon.folder, f"{name}.network.xml")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(f"<network><name>{name}</name>{inside}</network>")
-        names.append(name)
-        daemon.virsh("net-define", path)
-        daemon.virsh("net-start", name)
-        return name
-
-    yield make
-    for name in names:
-        daemon.virsh("net-destroy", name, check=False)
-        daemon.virsh("net-undefine", name, check=False)
-
-
-@pytest.fixture
-def uplink(daemon):
-    """An interface of the host with a cable: what is sent at `up0` arrives at `far0`."""
-    daemon.run("ip", "link", "add", "up0", "type", "veth", "peer", "name", "far0")
-    daemon.run("ip", "addr", "add", "192.0.2.254/24", "dev", "far0")
-    for name in ("up0", "far0"):
-        daemon.run("ip", "link", "set", name, "up")
-    yield "up0"
-    daemon.run("ip", "link", "del", "up0", check=False)
-
-
-@pytest.fixture
-def bridge(daemon):
-    daemon.run("ip", "link", "add", "vzbr0", "type", "bridge")
-    daemon.run("ip", "addr", "add", "192.0.2.254/24", "dev", "vzbr0")
-    daemon.run("ip", "link", "set", "vzbr0", "up")
-    yield "vzbr0"
-    daemon.run("ip", "link", "del", "vzbr0")
-
-
-def links(daemon):
-    return {link["ifname"]: link for link in json.loads(daemon.run("ip", "-j", "link").stdout)}
-
-
-def ports(daemon, network="lan"):
-    """The ports that the network driver knows."""
-    listed = daemon.virsh("net-port-list", network).stdout.split()
-    return [word for word in listed if word.count("-") == 4]
-
-
-def interface_of(guest, *flags):
-    return ElementTree.fromstring(guest.live_xml(*flags)).find("devices/interface")
-
-
-def ping(guest, address):
-    guest.inside("/bin/ping", "-c", "1", "-W", "5", address)
-
-
-def nic(number, kind, inside):
-    return f"""<interface type='{kind}'><mac address='52:54:00:00:00:{number:02x}'/>{inside}
-        <ip address='192.0.2.{number}' family='ipv4' prefix='24'/></interface>"""
 
 
 def test_network_with_leases(daemon, make_network, make_guest):
@@ -156,45 +95,27 @@ def test_direct(daemon, make_guest, uplink, mode):
     assert int(received.split("rx_bytes")[1].split()[0]) > 0
 
 
-def lent(daemon):
-    daemon.run("ip", "link", "add", "nic0", "type", "veth", "peer", "name", "far1")
-    daemon.run("ip", "addr", "add", "192.0.2.254/24", "dev", "far1")
-    daemon.run("ip", "link", "set", "far1", "up")
-    daemon.run("ip", "link", "set", "nic0", "mtu", "1480")
-    return links(daemon)["nic0"]
-
-
 HOSTDEV = """<hostdev mode='capabilities' type='net'><source><interface>nic0</interface></source>
     <ip address='192.0.2.1' family='ipv4' prefix='24'/></hostdev>"""
 
 
 @pytest.mark.parametrize("end", ["destroy", "poweroff", "supervisor", "both"])
-def test_lent_interface_comes_back(daemon, make_guest, end):
-    before = lent(daemon)
-    try:
-        guest = make_guest(devices=HOSTDEV).define().start().ready()
-        ping(guest, "192.0.2.254")
-        assert "nic0" not in links(daemon)
-        guest.inside("/bin/ip", "link", "set", "nic0", "down")
-        guest.inside("/bin/ip", "link", "set", "nic0", "address", "52:54:00:99:99:99", "name", "mine", "mtu", "1300")
-        supervisor = supervisor_of(guest)
-        if end == "both":
-            daemon.kill9()
-        if end in ("supervisor", "both"):
-            os.kill(supervisor, signal.SIGKILL)
-        elif end == "poweroff":
-            guest.inside("/bin/poweroff", "-f", check=False)
-        else:
-            daemon.virsh("destroy", "ct")
-        if end == "both":
-            daemon.start()
-        after = wait_for(lambda: links(daemon).get("nic0"), what="the interface")
-        assert (after["address"], after["mtu"]) == (before["address"], before["mtu"])
-    finally:
-        daemon.virsh("destroy", "ct", check=False)
-        daemon.run("ip", "link", "del", "far1")
-
-
-def supervisor_of(guest):
-    with open(f"/proc/{guest.id()}/status", encoding="utf-8") as status:
-        return int(next(line for line in status if line.startswith("PPid:")).split()[1])
+def test_lent_interface_comes_back(daemon, lent, make_guest, end):
+    guest = make_guest(devices=HOSTDEV).define().start().ready()
+    ping(guest, "192.0.2.254")
+    assert "nic0" not in links(daemon)
+    guest.inside("/bin/ip", "link", "set", "nic0", "down")
+    guest.inside("/bin/ip", "link", "set", "nic0", "address", "52:54:00:99:99:99", "name", "mine", "mtu", "1300")
+    supervisor = supervisor_of(guest)
+    if end == "both":
+        daemon.kill9()
+    if end in ("supervisor", "both"):
+        os.kill(supervisor, signal.SIGKILL)
+    elif end == "poweroff":
+        guest.inside("/bin/poweroff", "-f", check=False)
+    else:
+        daemon.virsh("destroy", "ct")
+    if end == "both":
+        daemon.start()
+    after = wait_for(lambda: links(daemon).get("nic0"), what="the interface")
+    assert (after["address"], after["mtu"]) == (lent["address"], lent["mtu"])
