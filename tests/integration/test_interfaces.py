@@ -95,6 +95,56 @@ def test_direct(daemon, make_guest, uplink, mode):
     assert int(received.split("rx_bytes")[1].split()[0]) > 0
 
 
+SWITCH_ID = "09b11c53-8b5c-4eeb-8f00-d84eaa0aaa4f"
+
+
+@pytest.mark.parametrize("kind", ["bridge", "network"])
+def test_open_vswitch(daemon, make_network, make_guest, switch, kind):
+    port = f"<virtualport type='openvswitch'><parameters interfaceid='{SWITCH_ID}'/></virtualport>"
+    source = f"<source bridge='ovs0'/>{port}"
+    if kind == "network":
+        make_network("<forward mode='bridge'/><bridge name='ovs0'/><virtualport type='openvswitch'/>")
+        source = "<source network='lan'/>"
+    guest = make_guest(devices=nic(1, kind, source)).define().start().ready()
+    ping(guest, "192.0.2.254")
+    name = interface_of(guest).find("target").get("dev")
+    assert daemon.run("ovs-vsctl", "list-ports", "ovs0").stdout.split() == [name]
+    known = daemon.run("ovs-vsctl", "get", "Interface", name, "external-ids").stdout
+    assert guest.uuid in known and "52:54:00:00:00:01" in known
+    assert kind == "network" or SWITCH_ID in known
+    supervisor = supervisor_of(guest)
+    daemon.kill9()
+    os.kill(supervisor, signal.SIGKILL)
+    daemon.start()
+    wait_for(lambda: not daemon.run("ovs-vsctl", "list-ports", "ovs0").stdout, what="a switch without the port")
+    done = daemon.virsh("attach-interface", "ct", "bridge", "nobr9", "--config", check=False)
+    assert not done.returncode
+    assert "nobr9" in daemon.virsh("start", "ct", check=False).stderr
+    assert not daemon.run("ovs-vsctl", "list-ports", "ovs0").stdout
+
+
+def test_vlan_needs_a_bridge_that_filters(daemon, bridge, make_guest):
+    make_guest(devices=nic(1, "bridge", "<source bridge='vzbr0'/><vlan><tag id='5'/></vlan>")).define()
+    done = daemon.virsh("start", "ct", check=False)
+    assert done.returncode and "<vlan>" in done.stderr and "vzbr0" in done.stderr
+
+
+@pytest.mark.host_only
+def test_vlans(daemon, bridge, make_guest):
+    daemon.run("ip", "link", "set", "vzbr0", "type", "bridge", "vlan_filtering", "1")
+    source = "<source bridge='vzbr0'/><vlan{trunk}><tag id='{tag}'/></vlan>"
+    guests = [make_guest(f"ct{number}", devices=nic(number, "bridge", source.format(tag=tag, trunk="")))
+              .define().start().ready() for number, tag in ((1, 5), (2, 5), (3, 6))]
+    ping(guests[0], "192.0.2.2")
+    for other in ("192.0.2.3", "192.0.2.254"):
+        assert "100% packet loss" in guests[0].inside("/bin/ping", "-c", "1", "-W", "2", other, check=False)
+    trunk = make_guest("trunk", devices="<interface type='bridge'>" + source.format(tag=5, trunk=" trunk='yes'")
+                       + "</interface>").define().start().ready()
+    name = interface_of(trunk).find("target").get("dev")
+    shown = [line.split() for line in daemon.run("bridge", "vlan", "show", "dev", name).stdout.splitlines()[1:]]
+    assert [words[1:] for words in shown if words] == [["5"]]
+
+
 HOSTDEV = """<hostdev mode='capabilities' type='net'><source><interface>nic0</interface></source>
     <ip address='192.0.2.1' family='ipv4' prefix='24'/></hostdev>"""
 

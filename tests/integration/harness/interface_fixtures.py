@@ -4,6 +4,7 @@
 import os
 
 import pytest
+from harness.guest import wait_for
 from harness.interfaces import links
 
 
@@ -45,6 +46,30 @@ def bridge(daemon):
     daemon.run("ip", "link", "set", "vzbr0", "up")
     yield "vzbr0"
     daemon.run("ip", "link", "del", "vzbr0")
+
+
+@pytest.fixture
+def switch(daemon, tmp_path):
+    """An Open vSwitch that needs no module of the kernel, with the host at 192.0.2.254; its name."""
+    folder, database = "/run/openvswitch", tmp_path / "switch.db"
+    ours = not os.path.isdir(folder)
+    os.makedirs(folder, exist_ok=True)
+    daemon.run("mount", "-t", "tmpfs", "none", folder)
+    daemon.run("ovsdb-tool", "create", database, "/usr/share/openvswitch/vswitch.ovsschema")
+    daemon.run("ovsdb-server", database, f"--remote=punix:{folder}/db.sock", "--detach", "--pidfile", "--no-chdir",
+               f"--log-file={tmp_path}/ovsdb.log")
+    daemon.run("ovs-vsctl", "--no-wait", "init")
+    daemon.run("ovs-vswitchd", "--disable-system", "--detach", "--pidfile", "--no-chdir",
+               f"--log-file={tmp_path}/switch.log")
+    daemon.run("ovs-vsctl", "--timeout=10", "add-br", "ovs0", "--", "set", "Bridge", "ovs0", "datapath_type=netdev")
+    daemon.run("ip", "addr", "add", "192.0.2.254/24", "dev", "ovs0")
+    daemon.run("ip", "link", "set", "ovs0", "up")
+    yield "ovs0"
+    for name in ("ovs-vswitchd", "ovsdb-server"):
+        daemon.run("ovs-appctl", "--timeout=10", "-t", name, "exit", *(["--cleanup"] if name == "ovs-vswitchd" else []))
+    wait_for(lambda: not daemon.run("umount", folder, check=False).returncode, what="the end of the switch")
+    if ours:
+        os.rmdir(folder)
 
 
 @pytest.fixture
