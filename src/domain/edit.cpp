@@ -55,6 +55,9 @@ bool matches(xmlNode* element, const Step& step) {
         return false;
     if (step.key.empty())
         return true;
+    if (auto at = step.key.find('@'); at != step.key.npos)
+        return xml::attribute(xml::child(element, step.key.substr(0, at)), step.key.substr(at + 1).c_str()) ==
+               step.value;
     return byChild(step) ? xml::text(xml::child(element, step.key)) == step.value
                          : xml::attribute(element, step.key.c_str()) == step.value;
 }
