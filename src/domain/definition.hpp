@@ -86,9 +86,21 @@ struct BlockDeviceTune {
     uint64_t readOps = 0, writeOps = 0;     ///< per second
 };
 
+/** What interfaces in a bridge may send: anything, what comes from their MAC address, or also from their IP
+ * addresses only. */
+enum class AntiSpoofing : uint8_t { Off, Mac, Address };
+
+/** <vz:network>. Names take effect at a start. */
+struct NetworkSettings {
+    std::string hostname; ///< empty: the container's name, and its root stays as it is
+    std::vector<std::string> nameservers, searchDomains;
+    std::optional<AntiSpoofing> antiSpoofing; ///< absent: Mac, where the host can
+};
+
 /** The driver's own settings, from <vz:container>. Further groups (ubc, io, ...) belong to later features. */
 struct Extension {
     ct::Beancounters beancounters;           ///< <vz:ubc>
+    NetworkSettings network;
     std::optional<uint64_t> cpuUnits;        ///< <vz:cpu><vz:units>: share of CPU time, 8...500000
     std::optional<uint64_t> cpuLimitPercent; ///< <vz:cpu><vz:limit>: of one CPU
     std::optional<bool> nesting; ///< <vz:features><vz:nesting state='on'/>: user namespaces inside

@@ -21,6 +21,13 @@ Result<void> checkLiveChange(const domain::Extension& from, const domain::Extens
         return fail(ErrorCode::OperationUnsupported,
                     "<vz:features> take effect when a container starts: change "
                     "the persistent config (--config) and restart it");
+    auto names = [](const domain::Extension& it) {
+        return std::tie(it.network.hostname, it.network.nameservers, it.network.searchDomains);
+    };
+    if (names(from) != names(to))
+        return fail(ErrorCode::OperationUnsupported,
+                    "the names in <vz:network> take effect when a container starts: change "
+                    "the persistent config (--config) and restart it");
     for (const auto& info : ct::counters()) {
         auto value = [&](const ct::Beancounters& set) {
             auto found = set.find(info.name);

@@ -9,12 +9,14 @@
 #include <catch2/catch.hpp>
 
 #include <arpa/inet.h>
+#include <chrono>
 #include <fcntl.h>
 #include <linux/neighbour.h>
 #include <linux/pkt_sched.h>
 #include <net/if.h>
 #include <sched.h>
 #include <set>
+#include <sys/socket.h>
 #include <thread>
 
 using namespace vz;
@@ -92,7 +94,85 @@ std::set<std::string> proxies() {
     return found;
 }
 
+/** Bytes per second that arrive at a TCP server in @p to, from a client in @p from, over @p window. */
+double measure(int from, int to, const char* serverAddress, std::chrono::milliseconds window) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(5001);
+    ::inet_pton(AF_INET, serverAddress, &address.sin_addr);
+    UniqueFd server;
+    std::thread([&] {
+        REQUIRE(::setns(to, CLONE_NEWNET) == 0);
+        server.reset(::socket(AF_INET, SOCK_STREAM, 0));
+        REQUIRE(::bind(server.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+        REQUIRE(::listen(server.get(), 1) == 0);
+    }).join();
+    // No assertion here: they are not for two threads at a time. Without a sender accept() is cut off below.
+    std::thread sender([&] {
+        UniqueFd client;
+        if (::setns(from, CLONE_NEWNET) == 0)
+            client.reset(::socket(AF_INET, SOCK_STREAM, 0));
+        if (::connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+            ::shutdown(server.get(), SHUT_RDWR);
+        std::vector<char> block(65536);
+        while (::send(client.get(), block.data(), block.size(), MSG_NOSIGNAL) > 0) {
+        }
+    });
+    double rate = 0;
+    {
+        UniqueFd stream(::accept(server.get(), nullptr, nullptr));
+        std::vector<char> block(65536);
+        auto now = [] { return std::chrono::steady_clock::now(); };
+        // What was saved up as a burst is gone after the first packets.
+        auto start = now() + window / 5;
+        auto begin = start;
+        size_t bytes = 0;
+        for (auto at = now(); at < start + window; at = now()) {
+            ssize_t got = ::recv(stream.get(), block.data(), block.size(), 0);
+            if (got <= 0)
+                break;
+            if (at < start)
+                begin = now();
+            else
+                bytes += static_cast<size_t>(got);
+        }
+        rate = static_cast<double>(bytes) / std::chrono::duration<double>(now() - begin).count();
+    }
+    server.reset();
+    sender.join();
+    return rate;
+}
+
+void addAddress(const std::string& name, const char* text) {
+    ifaddrmsg header{};
+    header.ifa_family = AF_INET;
+    header.ifa_prefixlen = 24;
+    header.ifa_index = ::if_nametoindex(name.c_str());
+    in_addr address;
+    ::inet_pton(AF_INET, text, &address);
+    RtMessage message(RTM_NEWADDR, NLM_F_CREATE, header);
+    message.put(IFA_LOCAL, address).put(IFA_ADDRESS, address);
+    GOOD(socketHere().request(message, "address"));
+}
+
 } // namespace
+
+TEST_CASE("a limit of 20 Mbit/s is one, in both directions") {
+    PrivateHost host;
+    auto guest = newNetns();
+    UniqueFd here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    GOOD(createInterface(guest.get(), {.hostName = "vnet7", .addresses = {{"192.0.2.2", 24, ""}}}));
+    addAddress("vnet7", "192.0.2.1");
+    using namespace std::chrono_literals;
+    double free = measure(here.get(), guest.get(), "192.0.2.2", 200ms);
+    GOOD(setBandwidth("vnet7", {{.average = 2500}, {.average = 2500}}));
+    double in = measure(here.get(), guest.get(), "192.0.2.2", 1500ms);
+    double out = measure(guest.get(), here.get(), "192.0.2.1", 1500ms);
+    INFO("free " << free << ", in " << in << ", out " << out);
+    CHECK(free > 25e6);
+    CHECK(in == Approx(2.5e6).epsilon(0.1));
+    CHECK(out == Approx(2.5e6).epsilon(0.1));
+}
 
 TEST_CASE("bandwidth is set, changed and taken away in both directions") {
     PrivateHost host;
@@ -140,18 +220,7 @@ TEST_CASE("a routed link follows its addresses") {
     PrivateHost host;
     auto outer = newNetns(), guest = newNetns(), second = newNetns();
     GOOD(createInterface(outer.get(), {.hostName = "wan"}));
-    // The host's own address on the link to the world.
-    {
-        ifaddrmsg header{};
-        header.ifa_family = AF_INET;
-        header.ifa_prefixlen = 24;
-        header.ifa_index = ::if_nametoindex("wan");
-        in_addr address;
-        ::inet_pton(AF_INET, "192.0.2.1", &address);
-        RtMessage message(RTM_NEWADDR, NLM_F_CREATE, header);
-        message.put(IFA_LOCAL, address).put(IFA_ADDRESS, address);
-        GOOD(socketHere().request(message, "address"));
-    }
+    addAddress("wan", "192.0.2.1"); // the host's own, on the link to the world
     GOOD(createInterface(guest.get(), {.hostName = "vnet7", .guestName = "venet0"}));
     Venet venet{"vnet7", "venet0", {"192.0.2.10", "10.9.0.1", "2001:db8::10"}};
     GOOD(configureVenet(guest.get(), venet));
