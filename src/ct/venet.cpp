@@ -300,10 +300,11 @@ Result<std::map<Ip, uint8_t>> addressesOf(RtSocket& socket, int index) {
     return present;
 }
 
-Result<void> configureInside(int netns, const Venet& wanted, const std::set<Ip>& ips) {
+Result<void> configureInside(int netns, const Venet& wanted, const std::set<Ip>& ips,
+                             const std::array<char, 6>& mac) {
     VZ_TRY(auto socket, inNamespace(netns, CLONE_NEWNET, RtSocket::open));
     VZ_TRY(auto link, linkNamed(socket, wanted.guestName));
-    VZ_CHECK(setLink(socket, link.index, link.mac, wanted.guestName));
+    VZ_CHECK(setLink(socket, link.index, mac, wanted.guestName));
     VZ_TRY(auto present, addressesOf(socket, link.index));
     for (const auto& [ip, prefix] : present) {
         auto message = addressMessage(RTM_DELADDR, 0, ip, prefix, link.index);
@@ -372,15 +373,19 @@ Result<void> configureVenet(int netns, const Venet& wanted) {
     VZ_CHECK(setPacketGuard(wanted.hostName, {PacketGuard::Kind::Routed, {}, wanted.addresses}));
     VZ_TRY(auto socket, RtSocket::open());
     VZ_TRY(auto hostEnd, linkNamed(socket, wanted.hostName));
-    VZ_CHECK(configureInside(netns, wanted, ips));
     VZ_CHECK(setHostRules(wanted.hostName));
-    // The guest's address is the one that its owner chose; a change of it inside cuts only that container
-    // off.
-    VZ_TRY(auto inside, inNamespace(netns, CLONE_NEWNET, RtSocket::open));
-    VZ_TRY(auto guest, linkNamed(inside, wanted.guestName));
-    VZ_CHECK(setLink(socket, hostEnd.index, guest.mac, wanted.hostName));
+    VZ_CHECK(setLink(socket, hostEnd.index, hostEnd.mac, wanted.hostName));
+    VZ_CHECK(configureInside(netns, wanted, ips, hostEnd.mac));
     VZ_CHECK(setHostRoutes(socket, hostEnd.index, ips));
     VZ_CHECK(answerOutside(socket, hostEnd.index, ips));
+    return removeOrphanedProxies();
+}
+
+Result<void> releaseVenet(const std::string& hostName) {
+    VZ_TRY(auto socket, RtSocket::open());
+    VZ_TRY(int index, socket.indexOf(hostName));
+    if (index)
+        VZ_CHECK(setHostRoutes(socket, index, {}));
     return removeOrphanedProxies();
 }
 

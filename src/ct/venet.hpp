@@ -28,6 +28,9 @@ struct Venet {
  */
 Result<void> configureVenet(int netns, const Venet& wanted);
 
+/** Takes the host's routes over that host end away, and its answers; a pair that is gone is fine. */
+Result<void> releaseVenet(const std::string& hostName);
+
 /** Ends the host's answers for addresses that no pair has any more; the rest goes with the pair. */
 Result<void> removeOrphanedProxies();
 
