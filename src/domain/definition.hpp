@@ -38,17 +38,68 @@ struct Disk {
     std::string alias;
 };
 
+/** One direction of a <bandwidth>, in KiB per second; burst in KiB. 0: not given. */
+struct NetRate {
+    uint64_t average = 0, peak = 0, burst = 0, floor = 0;
+    bool operator==(const NetRate&) const = default;
+};
+
+/** <bandwidth>: inbound is towards the guest. */
+struct NetBandwidth {
+    std::optional<NetRate> inbound, outbound;
+    bool operator==(const NetBandwidth&) const = default;
+};
+
+/** <filterref>: a network filter of the stock nwfilter driver. */
+struct FilterRef {
+    std::string name;
+    std::vector<std::pair<std::string, std::string>> parameters;
+    bool operator==(const FilterRef&) const = default;
+};
+
+/** <vlan>: tags of a port of a VLAN-aware bridge. */
+struct VlanTag {
+    unsigned id = 0;
+    std::string nativeMode; ///< "tagged", "untagged"; empty: not the native one
+    bool operator==(const VlanTag&) const = default;
+};
+struct Vlan {
+    bool trunk = false;
+    std::vector<VlanTag> tags;
+    bool operator==(const Vlan&) const = default;
+};
+
+/** <virtualport>: for Open vSwitch. */
+struct VirtualPort {
+    std::string type;                                            ///< "openvswitch"
+    std::vector<std::pair<std::string, std::string>> parameters; ///< interfaceid, profileid
+    bool operator==(const VirtualPort&) const = default;
+};
+
 struct Interface {
-    std::string type; ///< "bridge", "ethernet", "network", ...
+    std::string type; ///< as defined: "bridge", "network", "direct", "ethernet", ...
+    /** How it is plugged: the type, or for a network what that tells (libvirt's <actual>): "bridge", also for
+     * networks with a bridge of their own, "direct", "ethernet"; "network" until the network was asked. */
+    std::string plug;
     std::string mac;
-    std::string bridge;
-    std::string network;
-    std::string targetDev; ///< host-side name
-    std::string guestDev;  ///< <guest dev=>
+    std::string network, portGroup;
+    std::string portId;             ///< live: UUID of the network's port
+    std::string bridge;             ///< plug "bridge"
+    std::string device;             ///< plug "direct": of the host
+    std::string mode;               ///< plug "direct": vepa, bridge, private, passthrough
+    std::string script, downScript; ///< plug "ethernet": programs run with the host's name, before and after
+    std::string targetDev;          ///< host-side name
+    std::string guestDev;           ///< <guest dev=>; live: the name inside
     bool linkUp = true;
+    bool isolated = false; ///< <port isolated='yes'/>
     unsigned mtu = 0;
     std::vector<ct::IpAddress> addresses;
     std::vector<ct::IpRoute> routes;
+    // With a network those in force, which may be the network's own.
+    NetBandwidth bandwidth;
+    std::optional<FilterRef> filter;
+    std::optional<Vlan> vlan;
+    std::optional<VirtualPort> virtualPort;
     std::string alias;
 };
 
@@ -63,8 +114,10 @@ struct Console {
 struct HostDevice {
     enum class Type : uint8_t { Character, Block, Network };
     Type type = Type::Character;
-    std::string path;   ///< host path of the device (<char>, <block>) or interface name
-    std::string target; ///< path inside; the same as path in libvirt's format
+    std::string path;                     ///< host path of the device (<char>, <block>) or interface name
+    std::string target;                   ///< path inside; the same as path in libvirt's format
+    std::vector<ct::IpAddress> addresses; ///< Network
+    std::vector<ct::IpRoute> routes;      ///< Network
     std::string alias;
 };
 

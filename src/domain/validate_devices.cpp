@@ -156,6 +156,19 @@ Result<void> checkInterface(const Interface& interface) {
     VZ_CHECK(checkDevName(interface.bridge, "a bridge (<source bridge=>)"));
     if (interface.type == "bridge" && interface.bridge.empty())
         return fail(ErrorCode::XmlError, "an <interface type='bridge'> has no <source bridge=>");
+    if (interface.type == "direct" && interface.device.empty())
+        return fail(ErrorCode::XmlError, "an <interface type='direct'> has no <source dev=>");
+    if (interface.virtualPort && !interface.virtualPort->type.empty() &&
+        interface.virtualPort->type != "openvswitch")
+        return unsupported("<virtualport type='", interface.virtualPort->type,
+                           "'> is not supported for containers: use openvswitch");
+    for (const auto& script : {interface.script, interface.downScript}) {
+        if (script.empty())
+            continue;
+        if (interface.type != "ethernet")
+            return unsupported("<script> (", script, ") is for <interface type='ethernet'> only: remove it");
+        VZ_CHECK(checkPath(script, false, "the <script path=> of an <interface>"));
+    }
     if (interface.mtu && (interface.mtu < 68 || interface.mtu > 65535))
         return fail(ErrorCode::XmlError, "<mtu size='", interface.mtu, "'> has to be between 68 and 65535");
     for (const auto& address : interface.addresses) {

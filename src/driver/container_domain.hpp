@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -22,6 +23,8 @@
 namespace vz::driver {
 
 class DiskLeases;
+class InterfacePlugger;
+struct InterfacePlace;
 class Driver;
 
 /**
@@ -89,6 +92,9 @@ public:
     Result<void> attachLive(const std::string& xml);
     Result<void> detachLive(const domain::Config::Device& device);
     Result<void> updateLive(const std::string& xml);
+    /** After a restart of the daemon: makes live XML, interfaces and ports agree again. */
+    Result<void> settleInterfaces();
+    std::vector<domain::UsedInterface> interfaces() const;
 
     /** The CPUs that the running container was given, as a list; empty: all, or not running. */
     std::string cpus() const;
@@ -169,12 +175,17 @@ private:
     };
     Result<LiveParts> liveParts() const;
     Result<void> setLiveParts(LiveParts parts);
-    Result<void> attachDevice(const domain::Config& changed, const domain::Config::Device& device,
+    /** @p changed has the device already; it learns what is known only when it is plugged in. */
+    Result<void> attachDevice(domain::Config& changed, const domain::Config::Device& device,
                               LiveParts& parts);
     Result<void> detachDevice(const domain::Config& config, const domain::Config::Device& device,
                               LiveParts& parts);
     Result<void> attachDisk(DiskLeases& leases, LiveParts& parts);
     Result<void> detachDisk(const std::string& name, LiveParts& parts);
+    InterfacePlace interfacePlace(int netns) const;
+    /** Runs @p work with a plugger for the running container that writes @p parts down. */
+    Result<void> withPlugger(domain::Config& config, LiveParts& parts,
+                             const std::function<Result<void>(InterfacePlugger&)>& work);
 
     Driver& driver_;
     const std::string uuid_;

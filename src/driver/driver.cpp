@@ -5,9 +5,9 @@
 #include "base/log.hpp"
 #include "ct/container.hpp"
 #include "ct/guest_facts.hpp"
-#include "ct/network.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/container_storage.hpp"
+#include "driver/interfaces.hpp"
 #include "vm/ids.hpp"
 
 namespace vz::driver {
@@ -121,13 +121,39 @@ void Driver::adopt(const std::string& uuid) {
             log::warning("an image of ", uuid, " is still open: ", closed.error().message());
         if (auto removed = ct::Cgroup::removeLeftovers(cgroupHost_, state->cgroup); !removed)
             log::warning("cgroups of ", uuid, " are left over: ", removed.error().message());
-        for (const auto& interface : state->hostInterfaces)
-            (void)ct::removeInterface(interface);
+        removeInterfaces(*state, uuid, folder);
         if (domain && domain->persistent())
             domain->endedWhileAway(ct::Container::lastEnd(folder));
     }
     if (auto removed = file::removeTree(folder); !removed)
         log::warning("a run folder is left over: ", removed.error().message());
+}
+
+/** Of a container that is gone. What the network driver has to be asked for is done when clients are served.
+ */
+void Driver::removeInterfaces(const domain::RuntimeState& state, const std::string& uuid,
+                              const std::string& folder) {
+    auto here = state.interfaces;
+    for (auto& used : here) {
+        if (!used.portId.empty())
+            leftPorts_.emplace_back(std::exchange(used.network, {}), std::exchange(used.portId, {}));
+    }
+    unplugInterfaces({.owner = {uuid, uuid}, .runDir = folder}, here);
+}
+
+void Driver::settleNetwork() {
+    for (const auto& [network, port] : std::exchange(leftPorts_, {})) {
+        if (auto released = releasePort(network, port); !released)
+            log::warning("a port of the network '", network, "' stays taken: ", released.error().message());
+    }
+    for (auto& domain : registry_.all()) {
+        if (!domain->active())
+            continue;
+        auto job = domain->jobs().begin("network", std::chrono::seconds(settings_.jobTimeoutSeconds));
+        auto settled = job ? domain->settleInterfaces() : Result<void>(std::move(job).takeError());
+        if (!settled && domain->active())
+            log::warning("interfaces of '", domain->name(), "': ", settled.error().message());
+    }
 }
 
 /** Before anything is started from images that are half changed. */
@@ -139,6 +165,7 @@ void Driver::settleSnapshots() {
 }
 
 void Driver::autostart() {
+    autodestroyer_.post([this] { settleNetwork(); });
     storage_->autostart();
     // Once per boot of the host: the run folder is emptied by a boot, not by a restart of the daemon.
     auto done = cat(paths_.run, "/autostarted");

@@ -37,7 +37,8 @@ public:
     static Result<std::unique_ptr<Driver>> create(const std::string& configRoot, Inhibit inhibit);
     ~Driver();
 
-    /** Starts what has autostart set, once per boot of the host; returns at once. */
+    /** Starts what has autostart set, once per boot of the host, and settles what needs other drivers of the
+     * daemon; returns at once. */
     void autostart();
     /** Looks for configs that were added on disk (SIGHUP). */
     void reload();
@@ -80,6 +81,9 @@ private:
     void adoptRunning();
     void adopt(const std::string& uuid);
     void settleSnapshots();
+    void removeInterfaces(const domain::RuntimeState& state, const std::string& uuid,
+                          const std::string& folder);
+    void settleNetwork();
     void autostartAll();
     void relayEvents(virConnectPtr conn);
 
@@ -106,6 +110,7 @@ private:
     std::mutex relayLock_;
     std::unique_ptr<abi::EventRelay> relay_;
     std::unique_ptr<Storage> storage_;
+    std::vector<std::pair<std::string, std::string>> leftPorts_; ///< network, port
     std::thread autostart_;
     // Last: their tasks use everything above.
     Worker worker_;

@@ -109,7 +109,7 @@ def test_missing_bridge_is_named(daemon, make_guest):
 
 @pytest.mark.parametrize("interface,name", [
     ("<interface type='user'/>", "user"),
-    ("<interface type='direct'><source dev='eth0' mode='bridge'/></interface>", "direct"),
+    ("<interface type='direct'><source dev='nodev9' mode='bridge'/></interface>", "nodev9"),
     ("<interface type='mcast'><source address='230.0.0.1' port='5558'/></interface>", "mcast"),
 ])
 def test_other_types_are_refused_by_name(daemon, make_guest, interface, name):

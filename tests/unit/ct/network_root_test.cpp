@@ -93,19 +93,20 @@ TEST_CASE("an interface joins the bridge and has its addresses and routes inside
     const auto* vnet = named(*outside, "vnet0");
     REQUIRE(vnet);
     CHECK(vnet->mac == "fe:54:00:12:34:56");
-    CHECK(hostCounters("vnet0"));
+    CHECK(interfaceCounters(-1, *created));
 
     auto second = createInterface(guest.get(), {.bridge = "br-test"});
     REQUIRE(second);
     CHECK(second->hostName == "vnet1");
     CHECK(second->guestName == "eth1");
 
-    CHECK(setLinkUp(guest.get(), "eth0", false));
-    CHECK_FALSE(setLinkUp(guest.get(), "eth9", true));
-    REQUIRE(removeInterface("vnet0"));
-    REQUIRE(removeInterface("vnet0"));
+    wanted.up = false;
+    CHECK(setLinkUp(guest.get(), *created, wanted));
+    REQUIRE(removeInterface(-1, *created));
+    REQUIRE(removeInterface(-1, *created));
+    CHECK(setLinkUp(guest.get(), *created, wanted).error().code() == ErrorCode::DeviceMissing);
     CHECK_FALSE(named(*interfaceAddresses(guest.get()), "eth0"));
-    CHECK(hostCounters("vnet0").error().code() == ErrorCode::DeviceMissing);
+    CHECK(interfaceCounters(-1, *created).error().code() == ErrorCode::DeviceMissing);
 }
 
 TEST_CASE("a failed interface says why and leaves nothing") {

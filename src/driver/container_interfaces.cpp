@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Interfaces of a container that runs.
+#include "base/log.hpp"
+#include "driver/container_domain.hpp"
+#include "driver/driver.hpp"
+#include "driver/interfaces.hpp"
+
+#include <algorithm>
+
+namespace vz::driver {
+
+InterfacePlace ContainerDomain::interfacePlace(int netns) const {
+    return {.owner = {name(), uuid_}, .runDir = runDir(), .netns = netns};
+}
+
+std::vector<domain::UsedInterface> ContainerDomain::interfaces() const {
+    std::lock_guard lock(lock_);
+    return live_ ? live_->facts.interfaces : std::vector<domain::UsedInterface>();
+}
+
+Result<void> ContainerDomain::withPlugger(domain::Config& config, LiveParts& parts,
+                                          const std::function<Result<void>(InterfacePlugger&)>& work) {
+    VZ_TRY(auto container, running());
+    VZ_TRY(auto netns, container->networkNamespace());
+    auto save = [&]() -> Result<void> {
+        VZ_CHECK(setLiveParts(parts));
+        return saveRuntime();
+    };
+    InterfacePlugger plugger(driver_.parser(), interfacePlace(netns.get()), config, parts.facts.interfaces,
+                             save);
+    return work(plugger);
+}
+
+namespace {
+
+/** Whether a device of the definition has this name as an interface. */
+bool isWanted(const domain::Definition& definition, const std::string& name) {
+    return std::any_of(definition.interfaces.begin(), definition.interfaces.end(),
+                       [&](const auto& interface) { return interface.mac == name; }) ||
+           std::any_of(definition.hostDevices.begin(), definition.hostDevices.end(),
+                       [&](const auto& device) { return device.path == name; });
+}
+
+/** Back into its bridge, and known to its network, which may both have been made anew. */
+Result<void> reconnect(const InterfaceOwner& owner, const domain::Interface& interface,
+                       const domain::UsedInterface& used) {
+    if (!used.portId.empty())
+        VZ_CHECK(reclaimPort(owner, interface));
+    if (interface.plug != "bridge" || !used.switchBridge.empty())
+        return {};
+    VZ_TRY(auto master, ct::masterOf(used.link.hostName));
+    return master.empty() ? ct::setBridge(used.link, interface.bridge) : Result<void>();
+}
+
+} // namespace
+
+Result<void> ContainerDomain::settleInterfaces() {
+    VZ_TRY(auto container, running());
+    VZ_TRY(auto netns, container->networkNamespace());
+    auto config = current();
+    VZ_TRY(auto parts, liveParts());
+    const auto all = parts.facts.interfaces;
+    for (const auto& used : all) {
+        if (isWanted(config.definition(), used.name))
+            continue;
+        if (auto done = withPlugger(config, parts, [&](auto& plugger) { return plugger.unplug(used.name); });
+            !done)
+            log::warning("an interface is left over: ", done.error().message());
+    }
+    std::vector<std::string> lost;
+    const auto definition = config.definition();
+    for (const auto& interface : definition.interfaces) {
+        const auto* used = domain::interfaceNamed(parts.facts.interfaces, interface.mac);
+        auto there = used ? ct::interfaceExists(netns.get(), used->link) : Result<bool>(false);
+        if (there && !*there) {
+            VZ_CHECK(
+                withPlugger(config, parts, [&](auto& plugger) { return plugger.unplug(interface.mac); }));
+            VZ_TRY(auto device, config.findDeviceByAlias(interface.alias));
+            VZ_TRY(config, config.withoutDevice(driver_.parser(), device));
+            lost.push_back(interface.alias);
+        } else if (used) {
+            if (auto done = reconnect(interfacePlace(-1).owner, interface, *used); !done)
+                log::warning("the interface ", interface.mac, " of '", name(),
+                             "' is not connected: ", done.error().message());
+        }
+    }
+    VZ_CHECK(setLiveParts(std::move(parts)));
+    auto saved = setLive(std::move(config), true);
+    for (const auto& alias : lost)
+        driver_.events().deviceRemoved(subject(), alias);
+    return saved;
+}
+
+} // namespace vz::driver
