@@ -87,12 +87,17 @@ Result<void> ContainerDomain::tune(domain::Config config) {
     });
     VZ_CHECK(group->apply(changes(from, to)));
     useCpus(cpusNow);
+    VZ_CHECK(changeInterfaces(before, config));
+    undo.add([&] {
+        if (auto undone = changeInterfaces(config, before); !undone)
+            log::warning("interfaces of ", uuid_, " are not what they were: ", undone.error().message());
+    });
     {
         std::lock_guard lock(lock_);
         if (live_)
             live_->tuning.reset();
     }
-    VZ_CHECK(setLive(std::move(config)));
+    VZ_CHECK(setLive(config));
     undo.dismiss();
     return {};
 }

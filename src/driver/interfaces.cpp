@@ -61,7 +61,9 @@ Result<void> checkChange(const domain::Interface& was, const domain::Interface& 
         what = "<guest dev=>";
     else if (!now.targetDev.empty() && now.targetDev != was.targetDev)
         what = "<target dev=>";
-    else if (now.addresses != was.addresses)
+    else if (now.routed != was.routed)
+        what = "<model type='venet'>";
+    else if (now.addresses != was.addresses && !now.routed)
         what = "<ip>";
     else if (now.routes != was.routes)
         what = "<route>";
@@ -89,7 +91,11 @@ Result<ct::NetInterface> netInterfaceOf(const domain::Interface& interface) {
                          .mtu = interface.mtu,
                          .addresses = interface.addresses,
                          .routes = interface.routes};
-    if (interface.plug == "bridge") {
+    if (interface.routed) {
+        // Its addresses and routes are made together with the host's.
+        out.addresses.clear();
+        out.guestName = interface.guestDev.empty() ? "venet0" : interface.guestDev;
+    } else if (interface.plug == "bridge") {
         out.bridge = interface.bridge;
     } else if (interface.plug == "direct") {
         out.kind = ct::LinkKind::Macvlan;
@@ -151,12 +157,14 @@ Result<void> InterfacePlugger::make(UsedInterface& entry, size_t index) {
         entry.link = made;
         return save_();
     };
+    noteRules(interface, entry);
     VZ_TRY(entry.link, ct::makeInterface(place_.netns, plan, announce));
     VZ_CHECK(save_());
     VZ_CHECK(applyRules(place_.owner, interface, entry, place_.netns));
     if (!interface.script.empty())
         VZ_CHECK(runScript(interface.script, entry.link.hostName));
-    return ct::configureInterface(place_.netns, plan, entry.link);
+    VZ_CHECK(ct::configureInterface(place_.netns, plan, entry.link));
+    return connectRouted(interface, entry, place_.netns);
 }
 
 Result<void> InterfacePlugger::plugHostDevice(size_t index) {
@@ -200,10 +208,12 @@ Result<void> InterfacePlugger::change(const domain::Interface& was, size_t index
     VZ_CHECK(checkChange(was, wanted(index)));
     if (!sameSource(was, wanted(index)))
         VZ_CHECK(replug(was, index));
-    const auto* entry = find(was.mac);
+    auto* entry = find(was.mac);
     const auto& now = wanted(index);
     Rollback undo;
-    if (now.bandwidth != was.bandwidth || now.filter != was.filter || now.isolated != was.isolated) {
+    if (!sameRules(was, now)) {
+        noteRules(now, *entry);
+        VZ_CHECK(save_());
         VZ_CHECK(changeRules(place_.owner, was, now, *entry, place_.netns));
         undo.add([&] { (void)changeRules(place_.owner, now, was, *entry, place_.netns); });
     }
@@ -216,6 +226,24 @@ Result<void> InterfacePlugger::change(const domain::Interface& was, size_t index
     }
     VZ_TRY(auto plan, netInterfaceOf(now));
     VZ_CHECK(ct::setLinkUp(place_.netns, entry->link, plan));
+    VZ_CHECK(connectRouted(now, *entry, place_.netns));
+    undo.dismiss();
+    return {};
+}
+
+Result<void> InterfacePlugger::changeAll(const domain::Definition& was) {
+    const auto definition = config_.definition();
+    Rollback undo;
+    for (size_t i = 0; i < std::min(definition.interfaces.size(), was.interfaces.size()); ++i) {
+        const auto &from = was.interfaces[i], &to = definition.interfaces[i];
+        if (sameRules(from, to))
+            continue;
+        VZ_CHECK(change(from, i));
+        undo.add([this, from, to] {
+            if (const auto* entry = find(from.mac))
+                (void)changeRules(place_.owner, to, from, *entry, place_.netns);
+        });
+    }
     undo.dismiss();
     return {};
 }

@@ -47,6 +47,8 @@ public:
      * for what cannot change while it is plugged in. On failure all is as before.
      */
     Result<void> change(const domain::Interface& was, size_t index);
+    /** The same for the rules (interface_rules.hpp) of all interfaces of a config that has the same ones. */
+    Result<void> changeAll(const domain::Definition& was);
 
 private:
     Result<void> make(domain::UsedInterface& entry, size_t index);

@@ -47,7 +47,7 @@ private:
 
 #define GOOD(...)                                                                                            \
     do {                                                                                                     \
-        if (auto done = (__VA_ARGS__); !done)                                                                \
+        if (const auto& done = (__VA_ARGS__); !done)                                                                \
             FAIL(done.error().message());                                                                    \
     } while (false)
 
@@ -203,13 +203,14 @@ TEST_CASE("bandwidth is set, changed and taken away in both directions") {
 TEST_CASE("the intermediate device of an interface that is gone is removed") {
     PrivateHost host;
     auto guest = newNetns();
-    GOOD(createInterface(guest.get(), {.hostName = "vnet7"}));
+    auto first = createInterface(guest.get(), {.hostName = "vnet7"});
+    GOOD(first);
     GOOD(createInterface(guest.get(), {.hostName = "vnet8"}));
     GOOD(setBandwidth("vnet7", {{}, {.average = 100}}));
     GOOD(setBandwidth("vnet8", {{}, {.average = 100}}));
     auto kept = "vzifb" + std::to_string(::if_nametoindex("vnet8"));
     auto gone = "vzifb" + std::to_string(::if_nametoindex("vnet7"));
-    GOOD(removeInterface("vnet7"));
+    GOOD(removeInterface(guest.get(), *first));
     GOOD(removeOrphanedShapers());
     CHECK(linkNames().contains(kept));
     CHECK_FALSE(linkNames().contains(gone));
@@ -221,7 +222,8 @@ TEST_CASE("a routed link follows its addresses") {
     auto outer = newNetns(), guest = newNetns(), second = newNetns();
     GOOD(createInterface(outer.get(), {.hostName = "wan"}));
     addAddress("wan", "192.0.2.1"); // the host's own, on the link to the world
-    GOOD(createInterface(guest.get(), {.hostName = "vnet7", .guestName = "venet0"}));
+    auto pair = createInterface(guest.get(), {.hostName = "vnet7", .guestName = "venet0"});
+    GOOD(pair);
     Venet venet{"vnet7", "venet0", {"192.0.2.10", "10.9.0.1", "2001:db8::10"}};
     GOOD(configureVenet(guest.get(), venet));
     CHECK(proxies() == std::set<std::string>{"192.0.2.10"}); // the others are on no link
@@ -248,7 +250,7 @@ TEST_CASE("a routed link follows its addresses") {
         CHECK(configureVenet(second.get(), {"vnet8", "venet0", {wrong}}).error().code() ==
               ErrorCode::ConfigUnsupported);
 
-    GOOD(removeInterface("vnet7"));
+    GOOD(removeInterface(guest.get(), *pair));
     GOOD(removeOrphanedProxies());
     CHECK(proxies().empty());
 }
