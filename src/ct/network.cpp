@@ -250,6 +250,12 @@ Result<void> addRoutes(nl_sock* inside, int index, const NetInterface& wanted) {
 
 } // namespace
 
+Result<bool> hostEndExists(const CreatedInterface& made) {
+    VZ_TRY(auto outside, netlink::connectHere());
+    VZ_TRY(auto link, findHostEnd(outside.get(), made));
+    return static_cast<bool>(link);
+}
+
 std::string hostMac(const std::string& guestMac) {
     if (guestMac.size() < 2)
         return guestMac;

@@ -94,6 +94,9 @@ Result<void> removeInterface(int netns, const CreatedInterface& made);
 /** Whether it is still inside: root there can remove it. */
 Result<bool> interfaceExists(int netns, const CreatedInterface& made);
 
+/** Whether the host end of a veth pair is there; one of the same name that is not ours is none. */
+Result<bool> hostEndExists(const CreatedInterface& made);
+
 /** The MAC address of the host end for that of the guest's: a bridge takes the lowest of its ports', so it is
  * high. */
 std::string hostMac(const std::string& guestMac);

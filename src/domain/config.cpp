@@ -18,6 +18,8 @@ Result<Config> Config::parse(const abi::DomainXml& parser, const std::string& xm
     auto* domain = xml::root(doc);
     VZ_TRY(auto definition, readDefinition(domain, prepared.virtType));
     definition.extension = prepared.settings;
+    for (auto& interface : definition.interfaces)
+        interface.antiSpoofing = definition.extension.network.antiSpoofing;
     if (definition.guestType == GuestType::Container) {
         VZ_CHECK(checkElements(domain));
         VZ_CHECK(checkValues(domain, definition));

@@ -83,6 +83,10 @@ struct VirtualPort {
     bool operator==(const VirtualPort&) const = default;
 };
 
+/** What interfaces in a bridge may send: anything, what comes from their MAC address, or also from their IP
+ * addresses only. */
+enum class AntiSpoofing : uint8_t { Off, Mac, Address };
+
 struct Interface {
     std::string type; ///< as defined: "bridge", "network", "direct", "ethernet", ...
     /** How it is plugged: the type, or for a network what that tells (libvirt's <actual>): "bridge", also for
@@ -98,7 +102,9 @@ struct Interface {
     std::string targetDev;          ///< host-side name
     std::string guestDev;           ///< <guest dev=>; live: the name inside
     bool linkUp = true;
-    bool isolated = false; ///< <port isolated='yes'/>
+    bool isolated = false;                    ///< <port isolated='yes'/>
+    bool routed = false;                      ///< <model type='venet'/>: OpenVZ's routed network
+    std::optional<AntiSpoofing> antiSpoofing; ///< the domain's <vz:anti-spoofing>
     unsigned mtu = 0;
     std::vector<ct::IpAddress> addresses;
     std::vector<ct::IpRoute> routes;
@@ -146,9 +152,17 @@ struct BlockDeviceTune {
     uint64_t readOps = 0, writeOps = 0;     ///< per second
 };
 
+/** <vz:network>. Names take effect at a start. */
+struct NetworkSettings {
+    std::string hostname; ///< empty: the container's name, and its root stays as it is
+    std::vector<std::string> nameservers, searchDomains;
+    std::optional<AntiSpoofing> antiSpoofing; ///< absent: Mac, where the host can
+};
+
 /** The driver's own settings, from <vz:container>. Further groups (ubc, io, ...) belong to later features. */
 struct Extension {
-    ct::Beancounters beancounters;           ///< <vz:ubc>
+    ct::Beancounters beancounters; ///< <vz:ubc>
+    NetworkSettings network;
     std::optional<uint64_t> cpuUnits;        ///< <vz:cpu><vz:units>: share of CPU time, 8...500000
     std::optional<uint64_t> cpuLimitPercent; ///< <vz:cpu><vz:limit>: of one CPU
     std::optional<uint64_t> ioPriority;      ///< <vz:io><vz:prio>: 0 (least) to 7

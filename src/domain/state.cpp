@@ -68,6 +68,10 @@ constexpr std::pair<const char*, std::string UsedInterface::*> interfaceTexts[] 
     {"port", &UsedInterface::portId},
     {"switch", &UsedInterface::switchBridge},
     {"downscript", &UsedInterface::downScript}};
+constexpr std::pair<const char*, bool UsedInterface::*> interfaceMarks[] = {
+    {"filtered", &UsedInterface::filtered},
+    {"shaped", &UsedInterface::shaped},
+    {"routed", &UsedInterface::routed}};
 constexpr std::pair<const char*, std::string ct::CreatedInterface::*> linkTexts[] = {
     {"host", &ct::CreatedInterface::hostName},
     {"guest", &ct::CreatedInterface::guestName},
@@ -79,6 +83,8 @@ void addInterface(xmlNode* root, const UsedInterface& used) {
     auto* element = xml::addChild(root, "interface");
     for (auto [name, text] : interfaceTexts)
         xml::setAttribute(element, name, used.*text);
+    for (auto [name, mark] : interfaceMarks)
+        xml::setAttribute(element, name, yesNo(used.*mark));
     for (auto [name, text] : linkTexts)
         xml::setAttribute(element, name, used.link.*text);
     for (auto [name, kind] : linkKinds) {
@@ -93,6 +99,8 @@ UsedInterface readInterface(xmlNode* element) {
     UsedInterface used;
     for (auto [name, text] : interfaceTexts)
         used.*text = xml::attribute(element, name);
+    for (auto [name, mark] : interfaceMarks)
+        used.*mark = xml::attribute(element, name) == "yes";
     for (auto [name, text] : linkTexts)
         used.link.*text = xml::attribute(element, name);
     for (auto [name, kind] : linkKinds) {

@@ -66,6 +66,9 @@ struct UsedInterface {
     std::string network, portId; ///< the network's port to give back; empty: none
     std::string switchBridge;    ///< Open vSwitch bridge that has the host end as a port; empty: none
     std::string downScript;      ///< to be run with the host's name when it is removed; empty: none
+    bool filtered = false;       ///< a network filter may be bound to its host end
+    bool shaped = false;         ///< it may have an intermediate device
+    bool routed = false;         ///< the host may answer for its addresses
     bool operator==(const UsedInterface&) const = default;
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "domain/validate_devices.hpp"
 
+#include "ct/packet_guard.hpp"
+
 #include <arpa/inet.h>
 #include <net/if.h>
 
@@ -150,6 +152,50 @@ Result<void> checkAddress(const std::string& address, unsigned prefix, std::stri
     return {};
 }
 
+/** OpenVZ's routed network: addresses are single, and the routes follow from them. */
+Result<void> checkRouted(const Interface& interface) {
+    if (interface.type != "ethernet")
+        return unsupported("<model type='venet'> is for <interface type='ethernet'>, not '", interface.type,
+                           "'");
+    if (!interface.routes.empty())
+        return unsupported("an interface with <model type='venet'> has its routes by itself: remove <route>");
+    if (!interface.script.empty() || !interface.downScript.empty())
+        return unsupported("an interface with <model type='venet'> is set up by itself: remove <script>");
+    for (const auto& address : interface.addresses) {
+        auto bits = addressBits(address.address);
+        if ((address.prefix && address.prefix != bits) || !address.peer.empty())
+            return unsupported("<ip address='", address.address,
+                               "'> of an interface with <model type='venet'> ",
+                               "is one address: remove the prefix and the peer");
+    }
+    return {};
+}
+
+Result<void> checkRules(const Interface& interface) {
+    if (interface.routed)
+        VZ_CHECK(checkRouted(interface));
+    if (interface.addresses.size() > ct::PacketGuard::mostAddresses)
+        return fail(ErrorCode::XmlError, "an <interface> can have ", ct::PacketGuard::mostAddresses,
+                    " addresses, not ", interface.addresses.size());
+    const auto& inbound = interface.bandwidth.inbound;
+    if (inbound && inbound->floor && interface.type != "network")
+        return unsupported("<inbound floor='", inbound->floor,
+                           "'> is kept by a network: it is for <interface type='network'> only");
+    bool whole = interface.type == "direct";
+    if (whole && (inbound || interface.bandwidth.outbound || interface.filter || interface.isolated))
+        return unsupported(
+            "<bandwidth>, <filterref> and <port isolated=> of the interface ", interface.mac,
+            " are not possible with type='direct': root in the container could take them away. ",
+            "Use a bridge");
+    if (interface.antiSpoofing == AntiSpoofing::Address && interface.addresses.empty() &&
+        (interface.type == "bridge" || interface.type == "network"))
+        return unsupported(
+            "<vz:anti-spoofing>address</vz:anti-spoofing> needs the addresses of the interface ",
+            interface.mac, " as <ip>; for addresses that are learned use <filterref ",
+            "filter='clean-traffic'>");
+    return {};
+}
+
 Result<void> checkInterface(const Interface& interface) {
     VZ_CHECK(checkDevName(interface.guestDev, "an interface (<guest dev=>)"));
     VZ_CHECK(checkDevName(interface.targetDev, "an interface (<target dev=>)"));
@@ -169,6 +215,7 @@ Result<void> checkInterface(const Interface& interface) {
             return unsupported("<script> (", script, ") is for <interface type='ethernet'> only: remove it");
         VZ_CHECK(checkPath(script, false, "the <script path=> of an <interface>"));
     }
+    VZ_CHECK(checkRules(interface));
     if (interface.mtu && (interface.mtu < 68 || interface.mtu > 65535))
         return fail(ErrorCode::XmlError, "<mtu size='", interface.mtu, "'> has to be between 68 and 65535");
     for (const auto& address : interface.addresses) {
@@ -232,6 +279,10 @@ Result<void> checkUnique(const Definition& definition) {
         if (!disks.insert(disk.target).second)
             return twice("the <disk> target", disk.target);
     }
+    if (std::count_if(definition.interfaces.begin(), definition.interfaces.end(),
+                      [](const auto& interface) { return interface.routed; }) > 1)
+        return unsupported(
+            "a container has one interface with <model type='venet'>: give all addresses to it");
     for (const auto& interface : definition.interfaces) {
         if (!macs.insert(interface.mac).second)
             return twice("the MAC address", interface.mac);

@@ -157,6 +157,7 @@ private:
     domain::RuntimeState runtimeState() const; ///< lock_ held
     Result<void> saveRuntime();
     Result<void> setTuning(std::optional<domain::Config> config);
+    Result<void> changeInterfaces(const domain::Config& from, domain::Config to);
     /** What a daemon that died in the midst of tune() has set goes back to what it was. */
     Result<void> undoTuning(const Live& live, const domain::RuntimeState& state);
     Result<void> stopForSnapshot();

@@ -28,7 +28,20 @@ Result<void> ContainerDomain::withPlugger(domain::Config& config, LiveParts& par
     };
     InterfacePlugger plugger(driver_.parser(), interfacePlace(netns.get()), config, parts.facts.interfaces,
                              save);
-    return work(plugger);
+    auto done = work(plugger);
+    auto saved = save(); // also what is left after a failure
+    return done ? saved : done;
+}
+
+/** The rules of interfaces, where those of the configs differ. */
+Result<void> ContainerDomain::changeInterfaces(const domain::Config& from, domain::Config to) {
+    const auto was = from.definition(), now = to.definition();
+    if (std::equal(was.interfaces.begin(), was.interfaces.end(), now.interfaces.begin(), now.interfaces.end(),
+                   sameRules))
+        return {};
+    VZ_TRY(auto parts, liveParts());
+    VZ_CHECK(withPlugger(to, parts, [&](auto& plugger) { return plugger.changeAll(was); }));
+    return setLiveParts(std::move(parts));
 }
 
 namespace {
@@ -41,24 +54,30 @@ bool isWanted(const domain::Definition& definition, const std::string& name) {
                        [&](const auto& device) { return device.path == name; });
 }
 
-/** Back into its bridge, and known to its network, which may both have been made anew. */
-Result<void> reconnect(const InterfaceOwner& owner, const domain::Interface& interface,
+/** Back into its bridge, and known to its network, which may both have been made anew; and held to its
+ * settings: a change of them may have been cut off. */
+Result<void> reconnect(const InterfacePlace& place, const domain::Interface& interface,
                        const domain::UsedInterface& used) {
     if (!used.portId.empty())
-        VZ_CHECK(reclaimPort(owner, interface));
-    if (interface.plug != "bridge" || !used.switchBridge.empty())
-        return {};
-    VZ_TRY(auto master, ct::masterOf(used.link.hostName));
-    return master.empty() ? ct::setBridge(used.link, interface.bridge) : Result<void>();
+        VZ_CHECK(reclaimPort(place.owner, interface));
+    if (interface.plug == "bridge" && used.switchBridge.empty()) {
+        VZ_TRY(auto master, ct::masterOf(used.link.hostName));
+        if (master.empty())
+            VZ_CHECK(ct::setBridge(used.link, interface.bridge));
+    }
+    VZ_CHECK(restoreRules(place.owner, interface, used));
+    return connectRouted(interface, used, place.netns);
 }
 
 } // namespace
 
 Result<void> ContainerDomain::settleInterfaces() {
     VZ_TRY(auto container, running());
-    VZ_TRY(auto netns, container->networkNamespace());
     auto config = current();
     VZ_TRY(auto parts, liveParts());
+    if (parts.facts.interfaces.empty() && config.definition().interfaces.empty())
+        return {};
+    VZ_TRY(auto netns, container->networkNamespace());
     const auto all = parts.facts.interfaces;
     for (const auto& used : all) {
         if (isWanted(config.definition(), used.name))
@@ -79,7 +98,7 @@ Result<void> ContainerDomain::settleInterfaces() {
             VZ_TRY(config, config.withoutDevice(driver_.parser(), device));
             lost.push_back(interface.alias);
         } else if (used) {
-            if (auto done = reconnect(interfacePlace(-1).owner, interface, *used); !done)
+            if (auto done = reconnect(interfacePlace(netns.get()), interface, *used); !done)
                 log::warning("the interface ", interface.mac, " of '", name(),
                              "' is not connected: ", done.error().message());
         }

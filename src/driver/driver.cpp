@@ -7,6 +7,7 @@
 #include "ct/guest_facts.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/container_storage.hpp"
+#include "driver/filter_binding.hpp"
 #include "driver/interfaces.hpp"
 #include "vm/ids.hpp"
 
@@ -137,6 +138,8 @@ void Driver::removeInterfaces(const domain::RuntimeState& state, const std::stri
     for (auto& used : here) {
         if (!used.portId.empty())
             leftPorts_.emplace_back(std::exchange(used.network, {}), std::exchange(used.portId, {}));
+        if (std::exchange(used.filtered, false))
+            leftFilters_.push_back(used.link.hostName);
     }
     unplugInterfaces({.owner = {uuid, uuid}, .runDir = folder}, here);
 }
@@ -146,6 +149,7 @@ void Driver::settleNetwork() {
         if (auto released = releasePort(network, port); !released)
             log::warning("a port of the network '", network, "' stays taken: ", released.error().message());
     }
+    settleFilters();
     for (auto& domain : registry_.all()) {
         if (!domain->active())
             continue;
@@ -153,6 +157,25 @@ void Driver::settleNetwork() {
         auto settled = job ? domain->settleInterfaces() : Result<void>(std::move(job).takeError());
         if (!settled && domain->active())
             log::warning("interfaces of '", domain->name(), "': ", settled.error().message());
+    }
+}
+
+/** Names of interfaces are used again: a filter may be that of a container that runs by now. */
+void Driver::settleFilters() {
+    auto isUsed = [&](const std::string& hostName) {
+        for (const auto& domain : registry_.all()) {
+            for (const auto& used : domain->interfaces()) {
+                if (used.filtered && used.link.hostName == hostName)
+                    return true;
+            }
+        }
+        return false;
+    };
+    for (const auto& hostName : std::exchange(leftFilters_, {})) {
+        if (isUsed(hostName))
+            continue;
+        if (auto unbound = unbindFilter(hostName); !unbound)
+            log::warning("a network filter of ", hostName, " is left over: ", unbound.error().message());
     }
 }
 

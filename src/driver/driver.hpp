@@ -84,6 +84,7 @@ private:
     void removeInterfaces(const domain::RuntimeState& state, const std::string& uuid,
                           const std::string& folder);
     void settleNetwork();
+    void settleFilters();
     void autostartAll();
     void relayEvents(virConnectPtr conn);
 
@@ -111,6 +112,7 @@ private:
     std::unique_ptr<abi::EventRelay> relay_;
     std::unique_ptr<Storage> storage_;
     std::vector<std::pair<std::string, std::string>> leftPorts_; ///< network, port
+    std::vector<std::string> leftFilters_;                       ///< host ends that are gone
     std::thread autostart_;
     // Last: their tasks use everything above.
     Worker worker_;

@@ -15,6 +15,12 @@ struct InterfaceOwner {
     std::string name, uuid;
 };
 
+/** Whether what is described here is the same for both. */
+bool sameRules(const domain::Interface& a, const domain::Interface& b);
+
+/** Notes what dropRules() is to look for; to be written down before rules are applied or changed. */
+void noteRules(const domain::Interface& wanted, domain::UsedInterface& used);
+
 /**
  * Called with the domain's modify job held, as soon as all ends of the interface exist and before they are up
  * or have an address: nothing was sent yet. @p netns is a handle to the container's network namespace. After
@@ -22,6 +28,14 @@ struct InterfaceOwner {
  */
 Result<void> applyRules(const InterfaceOwner& owner, const domain::Interface& wanted,
                         const domain::UsedInterface& used, int netns);
+
+/** Makes the routes of a routed interface (venet) once it is up inside; for others there is nothing to do.
+ * May be called again, as a link that was down has lost them. */
+Result<void> connectRouted(const domain::Interface& wanted, const domain::UsedInterface& used, int netns);
+
+/** Puts the rules in force again for an interface that was found running: a change may have been cut off. */
+Result<void> restoreRules(const InterfaceOwner& owner, const domain::Interface& wanted,
+                          const domain::UsedInterface& used);
 
 /** Called for a running container's interface that is to become @p wanted. After an error all is as it was.
  */

@@ -40,17 +40,21 @@ public:
     Result<void> plug(size_t index);
     /** One <hostdev type='net'>. */
     Result<void> plugHostDevice(size_t index);
-    /** Takes one out by its name and forgets it; also if part of that failed, which is the error. */
+    /** Takes one out by its name. If part of that fails it stays written down, and can be tried again. */
     Result<void> unplug(const std::string& name);
     /**
      * Makes of the interface that is @p was what interface @p index of the config says. OperationUnsupported
      * for what cannot change while it is plugged in. On failure all is as before.
      */
     Result<void> change(const domain::Interface& was, size_t index);
+    /** The same for the rules (interface_rules.hpp) of all interfaces of a config that has the same ones. */
+    Result<void> changeAll(const domain::Definition& was);
 
 private:
     Result<void> make(domain::UsedInterface& entry, size_t index);
-    Result<void> replug(const domain::Interface& was, size_t index);
+    static std::string newPortOf(const domain::Interface& was);
+    Result<void> takeNewPort(const domain::Interface& was, size_t index);
+    void changePort(const domain::Interface& was);
     domain::UsedInterface& add(domain::UsedInterface entry);
     domain::UsedInterface* find(const std::string& name);
     Result<void> failed(const std::string& name, Error error);

@@ -257,7 +257,11 @@ Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& defi
     spec.argv.insert(spec.argv.end(), definition.initArgs.begin(), definition.initArgs.end());
     spec.environment = environmentOf(definition);
     spec.workingDir = definition.initDir;
-    spec.hostname = hostnameOf(definition.name);
+    const auto& names = definition.extension.network;
+    spec.hostname = names.hostname.empty() ? hostnameOf(definition.name) : names.hostname;
+    spec.writeHostname = !names.hostname.empty();
+    spec.nameservers = names.nameservers;
+    spec.searchDomains = names.searchDomains;
     spec.privateNetwork = definition.privateNetwork;
     spec.onPoweroff = definition.onPoweroff;
     spec.onReboot = definition.onReboot;
