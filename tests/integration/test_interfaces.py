@@ -75,6 +75,7 @@ def test_network_that_is_not_active(daemon, make_network, make_guest):
     assert done.returncode and "nowhere" in done.stderr
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("mode", ["bridge", "private", "vepa", "passthrough"])
 def test_direct(daemon, make_guest, uplink, mode):
     guest = make_guest("ct1", devices=nic(1, "direct", f"<source dev='up0' mode='{mode}'/>"))
@@ -151,6 +152,7 @@ HOSTDEV = """<hostdev mode='capabilities' type='net'><source><interface>nic0</in
     <ip address='192.0.2.1' family='ipv4' prefix='24'/></hostdev>"""
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("end", ["destroy", "poweroff", "supervisor", "both"])
 def test_lent_interface_comes_back(daemon, lent, make_guest, end):
     guest = make_guest(devices=HOSTDEV).define().start().ready()
