@@ -61,8 +61,6 @@ Result<void> checkChange(const domain::Interface& was, const domain::Interface& 
         what = "<guest dev=>";
     else if (!now.targetDev.empty() && now.targetDev != was.targetDev)
         what = "<target dev=>";
-    else if (now.routed != was.routed)
-        what = "<model type='venet'>";
     else if (now.addresses != was.addresses && !now.routed)
         what = "<ip>";
     else if (now.routes != was.routes)
@@ -94,7 +92,6 @@ Result<ct::NetInterface> netInterfaceOf(const domain::Interface& interface) {
     if (interface.routed) {
         // Its addresses and routes are made together with the host's.
         out.addresses.clear();
-        out.guestName = interface.guestDev.empty() ? "venet0" : interface.guestDev;
     } else if (interface.plug == "bridge") {
         out.bridge = interface.bridge;
     } else if (interface.plug == "direct") {
