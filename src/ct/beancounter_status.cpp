@@ -180,7 +180,15 @@ void holdsItems(CounterStatus& status, std::string_view name, const Facts& facts
         set(facts.signals, State::Enforced, "RLIMIT_SIGPENDING of the user namespace");
     else if (name == "numsiginfo")
         set(facts.signals, State::Bounded, "RLIMIT_SIGPENDING of each user");
-    else if (name == "numtcpsock")
+    else if (name == "numtcpsock" && facts.group.hasSockets) {
+        set(facts.group.tcpSockets.held, State::Gated, "BPF: refuses socket(), and connections that come in");
+        status.maxHeld = facts.group.tcpSockets.most;
+        status.failures = facts.group.tcpSockets.refused;
+    } else if (name == "numothersock" && facts.group.hasSockets) {
+        set(facts.sockets.all - std::min(facts.sockets.all, facts.sockets.tcp), State::Accounted,
+            "/proc/net/sockstat; BPF limits those of the internet protocols");
+        status.failures = facts.group.otherSockets.refused;
+    } else if (name == "numtcpsock")
         set(facts.sockets.tcp, State::Accounted, "/proc/net/sockstat");
     else if (name == "numothersock")
         set(facts.sockets.all - std::min(facts.sockets.all, facts.sockets.tcp), State::Accounted,

@@ -13,16 +13,16 @@ using enum CounterUnit;
 using enum CounterChange;
 
 constexpr CounterInfo table[] = {
-    {"kmemsize", Bytes, false, false, Live},       {"lockedpages", Pages, false, false, Restart},
-    {"privvmpages", Pages, false, false, Restart}, {"shmpages", Pages, true, false, Restart},
-    {"numproc", Items, true, false, Live},         {"physpages", Pages, false, false, Live},
-    {"vmguarpages", Pages, false, true, Live},     {"oomguarpages", Pages, false, true, Live},
-    {"numtcpsock", Items, true, false, Live},      {"numflock", Items, false, false, Live},
-    {"numpty", Items, true, false, Restart},       {"numsiginfo", Items, true, false, Restart},
-    {"tcpsndbuf", Bytes, false, false, Live},      {"tcprcvbuf", Bytes, false, false, Live},
-    {"othersockbuf", Bytes, false, false, Live},   {"dgramrcvbuf", Bytes, false, false, Live},
-    {"numothersock", Items, true, false, Live},    {"dcachesize", Bytes, false, false, Live},
-    {"numfile", Items, true, false, Restart},      {"numiptent", Items, true, false, Live},
+    {"kmemsize", Bytes, false, false, Live},     {"lockedpages", Pages, false, false, Live},
+    {"privvmpages", Pages, false, false, Live},  {"shmpages", Pages, true, false, Live},
+    {"numproc", Items, true, false, Live},       {"physpages", Pages, false, false, Live},
+    {"vmguarpages", Pages, false, true, Live},   {"oomguarpages", Pages, false, true, Live},
+    {"numtcpsock", Items, true, false, Live},    {"numflock", Items, false, false, Live},
+    {"numpty", Items, true, false, Live},        {"numsiginfo", Items, true, false, Restart},
+    {"tcpsndbuf", Bytes, false, false, Live},    {"tcprcvbuf", Bytes, false, false, Live},
+    {"othersockbuf", Bytes, false, false, Live}, {"dgramrcvbuf", Bytes, false, false, Live},
+    {"numothersock", Items, true, false, Live},  {"dcachesize", Bytes, false, false, Live},
+    {"numfile", Items, true, false, Live},       {"numiptent", Items, true, false, Live},
     {"swappages", Pages, false, false, Live},
 };
 static_assert(std::size(table) == 21);
@@ -83,7 +83,7 @@ Result<void> checkBeancounters(const Beancounters& set) {
 }
 
 const char* nameOf(CounterState state) {
-    constexpr const char* names[] = {"enforced", "bounded", "guarantee", "accounted", "unavailable"};
+    constexpr const char* names[] = {"enforced", "gated", "bounded", "guarantee", "accounted", "unavailable"};
     return names[static_cast<size_t>(state)];
 }
 
@@ -105,6 +105,8 @@ CounterLimits launchLimits(const Beancounters& set) {
 
 void tighten(CgroupLimits& limits, const Beancounters& set) {
     lower(limits.pids, limitOf(set, "numproc"));
+    limits.sockets = SocketLimits{.tcp = limitOf(set, "numtcpsock").value_or(SocketLimits::unlimited),
+                                  .other = limitOf(set, "numothersock").value_or(SocketLimits::unlimited)};
     auto ram = pagesInBytes(limitOf(set, "physpages"));
     lower(limits.memoryBytes, ram);
     if (auto swap = pagesInBytes(limitOf(set, "swappages"))) {

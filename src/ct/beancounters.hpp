@@ -51,6 +51,7 @@ Result<void> checkBeancounters(const Beancounters& set);
 /** How far a counter is held on this host for one container. */
 enum class CounterState : uint8_t {
     Enforced,    ///< the kernel refuses at the limit, for the sum over the container
+    Gated,       ///< nothing more is begun at the limit; what was just beginning may still come over it
     Bounded,     ///< other limits keep the sum below a bound
     Guarantee,   ///< no limit: something is kept for the container
     Accounted,   ///< counted, not limited

@@ -60,6 +60,11 @@ struct BlockUse {
     uint64_t readBytes = 0, writeBytes = 0, readOps = 0, writeOps = 0;
 };
 
+/** Sockets that a container has, had at most, and was refused. */
+struct SocketCount {
+    uint64_t held = 0, most = 0, refused = 0;
+};
+
 /** What the cgroups know of beancounters: bytes and items, and the files that limit or count. A name that is
  * empty: this host has no such thing. */
 struct CounterFacts {
@@ -70,6 +75,8 @@ struct CounterFacts {
     uint64_t kernel = 0, kernelPeak = 0;
     uint64_t reclaimableSlab = 0;
     uint64_t shared = 0;
+    bool hasSockets = false;
+    SocketCount tcpSockets, otherSockets; ///< of the internet protocols
     std::string memoryFile, swapFile, kernelFile, slabFile, guaranteeFile;
 };
 
@@ -90,6 +97,15 @@ struct BlockLimit {
     bool operator==(const BlockLimit&) const = default;
 };
 
+/** How many internet sockets a container may have. */
+struct SocketLimits {
+    static constexpr uint64_t unlimited = INT64_MAX;
+
+    uint64_t tcp = unlimited, other = unlimited;
+
+    bool operator==(const SocketLimits&) const = default;
+};
+
 /** From here on libvirt means "no limit" by an amount of memory (9007199254740991 KiB). */
 inline constexpr uint64_t unlimitedBytes = 9007199254740991ull * 1024;
 
@@ -106,6 +122,7 @@ struct CgroupLimits {
     std::optional<std::string> cpusetCpus; ///< empty: all
     std::optional<std::string> cpusetMems; ///< empty: all
     std::optional<uint64_t> pids;
+    std::optional<SocketLimits> sockets; ///< set: they are counted at least, where the host can do that
     std::optional<unsigned> blockWeight; ///< share of disk time, 100 is usual
     std::vector<BlockLimit> blockDevices;
     std::vector<DeviceRule> devices; ///< complete allow-list (everything else is denied); empty: as it is

@@ -20,6 +20,9 @@ struct Place {
     std::string unitDir() const { return mountPoint + unit; }
     std::string limitDir() const { return unitDir() + "/ct"; }
     std::string payloadDir() const { return limitDir() + "/payload"; }
+    /** Where a weight belongs: what a container gets beside others is decided between units, what it gets
+     * beside the processes that serve it is decided inside. */
+    std::vector<std::string> weightDirs() const { return {unitDir(), limitDir()}; }
     std::string supervisorDir() const { return unitDir() + "/supervisor"; }
     bool has(std::string_view controller) const;
 };
@@ -27,11 +30,19 @@ struct Place {
 /** The place whose hierarchy has the controller, or null. */
 const Place* placeOf(const std::vector<Place>& places, std::string_view controller);
 
+/** The place in the cgroup2 tree, or null. */
+const Place* unifiedOf(const std::vector<Place>& places);
+
 // cgroup_limits.cpp
 Result<void> applyLimits(const std::vector<Place>& places, const CgroupLimits& limits);
 
 // cgroup_block.cpp
 Result<void> applyBlock(const std::vector<Place>& places, const CgroupLimits& limits);
+
+// cgroup_sockets.cpp
+/** Where the host cannot do that, this is logged; counterFacts() tells. */
+void limitSockets(const std::vector<Place>& places, const SocketLimits& limits);
+void addSockets(const std::vector<Place>& places, CounterFacts& facts);
 
 // cgroup_devices.cpp
 Result<void> setDevices(const Place& place, const std::vector<DeviceRule>& rules);

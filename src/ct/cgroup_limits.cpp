@@ -140,19 +140,25 @@ Result<void> applyMemory(const std::vector<Place>& places, const CgroupLimits& l
     return {};
 }
 
+Result<void> writeWeight(const Place& place, uint64_t weight) {
+    for (const auto& dir : place.weightDirs())
+        VZ_CHECK(file::writeValue(cat(dir, place.v2 ? "/cpu.weight" : "/cpu.shares"), cat(weight)));
+    return {};
+}
+
 Result<void> applyShares(const Place& place, uint64_t shares) {
     uint64_t least = place.v2 ? 1 : 2, most = place.v2 ? 10000 : 262144;
     if (shares < least || shares > most)
         return fail(ErrorCode::InvalidArg, "cpu shares ", shares, " are outside ", least, "...", most,
                     ", which this host's cgroups allow");
-    return write(place, place.v2 ? "cpu.weight" : "cpu.shares", cat(shares));
+    return writeWeight(place, shares);
 }
 
 /** OpenVZ's units: 1000 is the share of a group by default, on either kind of hierarchy. */
 Result<void> applyUnits(const Place& place, uint64_t units) {
     if (place.v2)
-        return write(place, "cpu.weight", cat(std::clamp<uint64_t>(units / 10, 1, 10000)));
-    return write(place, "cpu.shares", cat(std::clamp<uint64_t>(units * 1024 / 1000, 2, 262144)));
+        return writeWeight(place, std::clamp<uint64_t>(units / 10, 1, 10000));
+    return writeWeight(place, std::clamp<uint64_t>(units * 1024 / 1000, 2, 262144));
 }
 
 Result<void> applyQuota(const Place& place, std::optional<int64_t> quota, std::optional<uint64_t> period) {
@@ -218,6 +224,8 @@ Result<void> applyLimits(const std::vector<Place>& places, const CgroupLimits& l
     if (limits.cpusetMems)
         VZ_CHECK(applyCpuset(places, "cpuset.mems", *limits.cpusetMems));
     VZ_CHECK(applyBlock(places, limits));
+    if (limits.sockets)
+        limitSockets(places, *limits.sockets);
     if (limits.pids) {
         VZ_TRY(const auto* place, need(places, "pids", "a limit of processes"));
         VZ_CHECK(write(*place, "pids.max", *limits.pids < pidsUnlimited ? cat(*limits.pids) : "max"));

@@ -25,14 +25,6 @@ uint64_t keyed(std::string_view text, std::string_view key) {
     return 0;
 }
 
-const Place* unified(const std::vector<Place>& places) {
-    for (const auto& place : places) {
-        if (place.v2)
-            return &place;
-    }
-    return nullptr;
-}
-
 /** Sum of "MAJ:MIN Read 123" lines. */
 void addBlkio(const Place& place, const char* name, uint64_t& reads, uint64_t& writes) {
     auto text = file::read(cat(place.limitDir(), "/", name));
@@ -155,6 +147,7 @@ CounterFacts counterFacts(const std::vector<Place>& places) {
         addPids(*place, facts);
     if (const auto* place = placeOf(places, "memory"))
         place->v2 ? addMemoryV2(*place, facts) : addMemoryV1(*place, facts);
+    addSockets(places, facts);
     return facts;
 }
 
@@ -168,7 +161,7 @@ Result<CpuTime> cpuTime(const std::vector<Place>& places) {
         time.systemNs = keyed(stat, "system") * tick;
         return time;
     }
-    const auto* place = unified(places);
+    const auto* place = unifiedOf(places);
     if (!place)
         return fail(ErrorCode::OperationUnsupported, "this host accounts no CPU time of cgroups");
     VZ_TRY(auto stat, file::read(place->limitDir() + "/cpu.stat"));

@@ -30,6 +30,14 @@ const Place* placeOf(const std::vector<Place>& places, std::string_view controll
     return nullptr;
 }
 
+const Place* unifiedOf(const std::vector<Place>& places) {
+    for (const auto& place : places) {
+        if (place.v2)
+            return &place;
+    }
+    return nullptr;
+}
+
 } // namespace cgroups
 
 using cgroups::Place;
@@ -310,6 +318,9 @@ std::string Tree::view() const {
 
 Result<void> Tree::delegate(uint32_t uid, uint32_t gid) {
     for (const auto& place : places_) {
+        // Groups that are made below would have none of the limits: v1's do not reach down.
+        if (!place.v2 && place.has("blkio"))
+            continue;
         auto dir = place.payloadDir();
         if (::chown(dir.c_str(), uid, gid) < 0)
             return failErrno(errno, "cannot hand the cgroup ", dir, " to id ", uid);

@@ -95,6 +95,10 @@ public:
         return plain("actions", std::move(body));
     }
 
+    Result<void> setCounters(const CounterLimits& limits) override {
+        return plain("counters", Record().add("limits", std::string_view(encode(limits))));
+    }
+
     Result<void> attachMount(const Mount& mount) override {
         return plain("attach-mount", Record().add("mount", std::string_view(encode(mount))));
     }

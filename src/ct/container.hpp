@@ -104,6 +104,9 @@ public:
 
     virtual Result<void> setEndActions(EndAction onPoweroff, EndAction onReboot, EndAction onCrash) = 0;
 
+    /** What it gets at its reboots, and at once the number of terminals. */
+    virtual Result<void> setCounters(const CounterLimits& limits) = 0;
+
     /** Mounts into the running container (hotplug); survives its reboots. detachMount(): ResourceBusy while
      *  something inside uses it, DeviceMissing if nothing was mounted there by us. */
     virtual Result<void> attachMount(const Mount& mount) = 0;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "ct/launch_spec.hpp"
 
+#include "ct/beancounters.hpp"
+
 #include "ct/protocol.hpp"
 
 #include <type_traits>
@@ -50,6 +52,14 @@ void visit(Codec& codec, Value& limit) {
     codec("resource", limit.resource);
     codec("soft", limit.soft);
     codec("hard", limit.hard);
+}
+
+template<typename Codec, typename Value>
+requires std::is_same_v<std::remove_const_t<Value>, CounterLimits>
+void visit(Codec& codec, Value& limits) {
+    codec("limit", limits.rlimits);
+    codec("max-ptys", limits.maxPtys);
+    codec("shared-mem-pages", limits.sharedMemPages);
 }
 
 template<typename Codec, typename Value>
@@ -237,6 +247,9 @@ std::string encode(const Mount& mount) {
 std::string encode(const DeviceNode& device) {
     return Writer::encode(device);
 }
+std::string encode(const CounterLimits& limits) {
+    return Writer::encode(limits);
+}
 Result<LaunchSpec> decode(std::string_view text) {
     return Reader::decode<LaunchSpec>(text);
 }
@@ -245,6 +258,9 @@ Result<Mount> decodeMount(std::string_view text) {
 }
 Result<DeviceNode> decodeDevice(std::string_view text) {
     return Reader::decode<DeviceNode>(text);
+}
+Result<CounterLimits> decodeCounters(std::string_view text) {
+    return Reader::decode<CounterLimits>(text);
 }
 
 } // namespace vz::ct

@@ -120,6 +120,8 @@ struct LaunchSpec {
     EndAction onCrash = EndAction::Destroy;
 };
 
+struct CounterLimits;
+
 /** One text that decode() turns back into the same description. Values may hold any byte. */
 std::string encode(const LaunchSpec& spec);
 /** InvalidArg for a text that is damaged, lacks a field, or has one that this version does not know: a
@@ -131,5 +133,7 @@ std::string encode(const Mount& mount);
 std::string encode(const DeviceNode& device);
 Result<Mount> decodeMount(std::string_view text);
 Result<DeviceNode> decodeDevice(std::string_view text);
+std::string encode(const CounterLimits& limits);
+Result<CounterLimits> decodeCounters(std::string_view text);
 
 } // namespace vz::ct

@@ -3,6 +3,7 @@
 
 #include "base/unique_fd.hpp"
 #include "ct/net_addresses.hpp"
+#include "ct/net_vlan.hpp"
 #include "ct/netlink.hpp"
 
 #include <netlink/route/link/macvlan.h>
@@ -133,6 +134,8 @@ Result<CreatedInterface> makeVeth(const Making& making, CreatedInterface made) {
     if (!wanted.bridge.empty()) {
         VZ_TRY(bridge, findBridge(making.outside, wanted.bridge));
     }
+    if (!wanted.vlans.empty())
+        VZ_CHECK(checkFiltersVlans(wanted.bridge));
     unsigned mtu = !wanted.mtu && bridge ? ::rtnl_link_get_mtu(bridge.get()) : wanted.mtu;
     constexpr int attempts = 100; // other starts pick names at the same time
     for (int attempt = 0;; ++attempt) {
@@ -142,11 +145,18 @@ Result<CreatedInterface> makeVeth(const Making& making, CreatedInterface made) {
         VZ_CHECK(making.tell(made));
         VZ_TRY(int rc, addPair(making.outside, making.netns, made, bridge.get(), mtu));
         if (rc == 0)
-            return making.finish(std::move(made));
+            break;
         if (rc != -NLE_EXIST || !wanted.hostName.empty() || attempt == attempts)
             return netlink::failure(rc, "cannot create the interface pair ", made.hostName, " / ",
                                     made.guestName);
     }
+    if (!wanted.vlans.empty()) {
+        if (auto set = setPortVlans(made.hostName, wanted.bridge, wanted.vlans); !set) {
+            (void)removeInterface(making.netns, made);
+            return std::move(set).takeError();
+        }
+    }
+    return making.finish(std::move(made));
 }
 
 Result<CreatedInterface> makeMacvlan(const Making& making, CreatedInterface made) {

@@ -35,18 +35,27 @@ enum class LinkKind : uint8_t {
     Moved,   ///< an interface of the host that is lent
 };
 
+/** A VLAN that a port of a bridge is in. */
+struct PortVlan {
+    unsigned id = 0;
+    bool native = false;   ///< of frames from the guest that have no tag
+    bool untagged = false; ///< towards the guest frames have no tag
+    bool operator==(const PortVlan&) const = default;
+};
+
 /** What is to be made. */
 struct NetInterface {
     LinkKind kind = LinkKind::Veth;
     std::string
         hostName; ///< Veth: of the host end; empty = vnetN, N the first free. Moved: what is to be moved
-    std::string guestName; ///< name inside; empty = ethN, N the first free
-    std::string mac;       ///< inside; empty = the kernel's choice (Moved: as it is)
-    std::string bridge;    ///< Veth: empty = in no bridge
-    std::string parent;    ///< Macvlan: the interface of the host
-    std::string mode;      ///< Macvlan: bridge, private, vepa or passthrough
-    bool up = true;        ///< link state
-    unsigned mtu = 0;      ///< 0 = that of the bridge or parent, else the kernel's default
+    std::string guestName;       ///< name inside; empty = ethN, N the first free
+    std::string mac;             ///< inside; empty = the kernel's choice (Moved: as it is)
+    std::string bridge;          ///< Veth: empty = in no bridge
+    std::vector<PortVlan> vlans; ///< Veth in a bridge; empty: as the bridge has it for new ports
+    std::string parent;          ///< Macvlan: the interface of the host
+    std::string mode;            ///< Macvlan: bridge, private, vepa or passthrough
+    bool up = true;              ///< link state
+    unsigned mtu = 0;            ///< 0 = that of the bridge or parent, else the kernel's default
     std::vector<IpAddress> addresses;
     std::vector<IpRoute> routes;
 };

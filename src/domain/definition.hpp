@@ -28,6 +28,12 @@ struct Filesystem {
     std::string alias;
 };
 
+/** Most I/O of one disk per second; 0 = no limit. */
+struct DiskThrottle {
+    uint64_t totalBytes = 0, readBytes = 0, writeBytes = 0; ///< total: either direction may have as much
+    uint64_t totalOps = 0, readOps = 0, writeOps = 0;
+};
+
 struct Disk {
     enum class Type : uint8_t { File, Block, Volume };
     Type type = Type::File;
@@ -35,6 +41,7 @@ struct Disk {
     std::string target; ///< "vda"
     bool readOnly = false, shareable = false;
     unsigned bootOrder = 0; ///< 0: none
+    DiskThrottle throttle;  ///< <iotune>
     std::string alias;
 };
 
@@ -158,6 +165,9 @@ struct Extension {
     NetworkSettings network;
     std::optional<uint64_t> cpuUnits;        ///< <vz:cpu><vz:units>: share of CPU time, 8...500000
     std::optional<uint64_t> cpuLimitPercent; ///< <vz:cpu><vz:limit>: of one CPU
+    std::optional<uint64_t> ioPriority;      ///< <vz:io><vz:prio>: 0 (least) to 7
+    std::optional<uint64_t> ioBytes;         ///< <vz:io><vz:limit>: per second, disk and direction
+    std::optional<uint64_t> ioOps;           ///< <vz:io><vz:iops>: per second, disk and direction
     std::optional<bool> nesting; ///< <vz:features><vz:nesting state='on'/>: user namespaces inside
     std::optional<bool> fuse;    ///< /dev/fuse inside
     std::optional<bool> noNewPrivileges;

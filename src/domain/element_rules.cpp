@@ -90,6 +90,13 @@ constexpr Rule rules[] = {
     {"devices/disk/shareable"},
     {"devices/disk/serial"},
     {"devices/disk/boot"},
+    {"devices/disk/iotune"},
+    {"devices/disk/iotune/total_bytes_sec"},
+    {"devices/disk/iotune/read_bytes_sec"},
+    {"devices/disk/iotune/write_bytes_sec"},
+    {"devices/disk/iotune/total_iops_sec"},
+    {"devices/disk/iotune/read_iops_sec"},
+    {"devices/disk/iotune/write_iops_sec"},
     {"devices/disk/backingStore", Inside::Free},
     {"devices/disk/alias"},
     {"devices/disk/address"},
@@ -143,7 +150,7 @@ struct Hint {
 
 /** What to do instead, for what people try most. */
 constexpr Hint hints[] = {
-    {"devices/disk/iotune", "limits of disk I/O are not supported yet"},
+    {"devices/disk/iotune/group_name", "use <vz:io>, which limits all disks of the container"},
     {"devices/disk/encryption", "open the encrypted disk on the host, and use the device that it has then"},
     {"devices/disk/source/encryption", "open the encrypted disk on the host, and use its device"},
     {"devices/disk/source/host", "a disk of the network is given as the device that the host has for it"},

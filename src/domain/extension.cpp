@@ -63,6 +63,16 @@ void readNetwork(NetworkSettings& network, xmlNode* setting) {
                                                : AntiSpoofing::Address;
 }
 
+void readIo(Extension& extension, xmlNode* setting) {
+    auto value = parseNumber<uint64_t>(trim(xml::text(setting)));
+    if (xml::name(setting) == "prio")
+        extension.ioPriority = value;
+    else if (xml::name(setting) == "limit")
+        extension.ioBytes = value;
+    else if (xml::name(setting) == "iops")
+        extension.ioOps = value;
+}
+
 uint64_t amount(xmlNode* element, const char* name) {
     return parseNumber<uint64_t>(trim(xml::attribute(element, name))).value_or(ct::Beancounter::unlimited);
 }
@@ -134,6 +144,8 @@ Extension readExtension(xmlNode* element) {
                 readFeature(extension, setting);
             else if (xml::name(group) == "cpu")
                 readCpu(extension, setting);
+            else if (xml::name(group) == "io")
+                readIo(extension, setting);
             else if (xml::name(group) == "ubc")
                 readBeancounter(extension, setting);
             else if (xml::name(group) == "network")

@@ -175,6 +175,18 @@ Result<Filesystem> readFilesystem(xmlNode* element) {
     return filesystem;
 }
 
+Result<void> readThrottle(DiskThrottle& throttle, xmlNode* iotune) {
+    constexpr std::pair<const char*, uint64_t DiskThrottle::*> values[] = {
+        {"total_bytes_sec", &DiskThrottle::totalBytes}, {"read_bytes_sec", &DiskThrottle::readBytes},
+        {"write_bytes_sec", &DiskThrottle::writeBytes}, {"total_iops_sec", &DiskThrottle::totalOps},
+        {"read_iops_sec", &DiskThrottle::readOps},      {"write_iops_sec", &DiskThrottle::writeOps}};
+    for (auto [name, member] : values) {
+        VZ_TRY(auto found, numberElement<uint64_t>(xml::child(iotune, name)));
+        throttle.*member = found.value_or(0);
+    }
+    return {};
+}
+
 Result<Disk> readDisk(xmlNode* element) {
     static const std::map<std::string, std::pair<Disk::Type, const char*>, std::less<>> types = {
         {"file", {Disk::Type::File, "file"}},
@@ -196,6 +208,7 @@ Result<Disk> readDisk(xmlNode* element) {
     disk.readOnly = xml::child(element, "readonly");
     disk.shareable = xml::child(element, "shareable");
     VZ_TRY(disk.bootOrder, numberAttribute(xml::child(element, "boot"), "order", 0u));
+    VZ_CHECK(readThrottle(disk.throttle, xml::child(element, "iotune")));
     disk.alias = xml::attribute(xml::child(element, "alias"), "name");
     return disk;
 }

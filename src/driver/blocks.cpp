@@ -25,26 +25,6 @@ namespace vz::driver {
 
 namespace {
 
-/** The target of what @p name means in the XML; empty if it means nothing. */
-std::string targetOf(const domain::Definition& definition, const std::string& name) {
-    for (const auto& disk : definition.disks) {
-        if (name == disk.target || name == disk.source || (!name.empty() && name == disk.alias))
-            return disk.target;
-    }
-    for (const auto& filesystem : definition.filesystems) {
-        if (!isOnDisk(filesystem))
-            continue;
-        if (name == filesystem.target || name == filesystem.source ||
-            (!name.empty() && name == filesystem.alias))
-            return filesystem.target;
-    }
-    return {};
-}
-
-Error noDisk(const std::string& name) {
-    return fail(ErrorCode::InvalidArg, "the container has no disk or image '", name, "'");
-}
-
 Result<domain::UsedDisk> usedDisk(const ContainerDomain& domain, const std::string& name) {
     VZ_TRY(auto disks, domain.disks());
     const auto* found = diskNamed(disks, targetOf(domain.current().definition(), name));
@@ -194,6 +174,25 @@ Result<void> trimAt(ct::Container& container, const std::string& place, uint64_t
 }
 
 } // namespace
+
+std::string targetOf(const domain::Definition& definition, const std::string& name) {
+    for (const auto& disk : definition.disks) {
+        if (name == disk.target || name == disk.source || (!name.empty() && name == disk.alias))
+            return disk.target;
+    }
+    for (const auto& filesystem : definition.filesystems) {
+        if (!isOnDisk(filesystem))
+            continue;
+        if (name == filesystem.target || name == filesystem.source ||
+            (!name.empty() && name == filesystem.alias))
+            return filesystem.target;
+    }
+    return {};
+}
+
+Error noDisk(const std::string& name) {
+    return fail(ErrorCode::InvalidArg, "the container has no disk or image '", name, "'");
+}
 
 std::vector<BlockReport> blockReports(const ContainerDomain& domain) {
     std::vector<BlockReport> reports;

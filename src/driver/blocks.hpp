@@ -29,6 +29,12 @@ struct BlockReport {
     BlockCounters counters;
 };
 
+/** The target of the disk or mounted image that a client names by target, source or alias; empty if there is
+ * none. */
+std::string targetOf(const domain::Definition& definition, const std::string& name);
+/** What is said of a name that means none. */
+Error noDisk(const std::string& name);
+
 /** Of all images and devices that it uses; none if it does not run. What cannot be found out is 0. */
 std::vector<BlockReport> blockReports(const ContainerDomain& domain);
 

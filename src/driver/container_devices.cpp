@@ -5,7 +5,9 @@
 #include "driver/container_storage.hpp"
 #include "driver/driver.hpp"
 #include "driver/interfaces.hpp"
+#include "driver/io_limits.hpp"
 #include "driver/launch.hpp"
+#include "driver/limits.hpp"
 
 namespace vz::driver {
 
@@ -20,7 +22,17 @@ Error cannotHotplug(std::string_view what) {
         "Change the persistent config (--config) and restart it");
 }
 
+bool isOnBlocks(const domain::Config::Device& device) {
+    return device.kind == DeviceKind::Disk || device.kind == DeviceKind::Filesystem;
+}
+
 } // namespace
+
+Result<void> ContainerDomain::limitDisks(const std::vector<ct::BlockLimit>& before,
+                                         const std::vector<ct::BlockLimit>& now) {
+    VZ_TRY(auto group, cgroup());
+    return group->apply(changes({.blockDevices = before}, {.blockDevices = now}));
+}
 
 Result<void> ContainerDomain::attachDevice(domain::Config& changed, const domain::Config::Device& device,
                                            LiveParts& parts) {
@@ -106,7 +118,7 @@ Result<ContainerDomain::LiveParts> ContainerDomain::liveParts() const {
 
 Result<void> ContainerDomain::setLiveParts(LiveParts parts) {
     std::lock_guard lock(lock_);
-    if (!live_)
+    if (!live_ || live_->finishing) // what comes now would not be removed with the rest
         return notRunning();
     live_->facts = std::move(parts.facts);
     live_->disks = std::move(parts.disks);
@@ -121,6 +133,10 @@ Result<void> ContainerDomain::attachLive(const std::string& xml) {
     VZ_TRY(auto parts, liveParts());
     VZ_CHECK(attachDevice(changed, device, parts));
     auto finish = [&]() -> Result<void> {
+        if (isOnBlocks(device)) {
+            VZ_TRY(auto limits, blockLimits(changed.definition(), parts.disks));
+            VZ_CHECK(limitDisks({}, limits));
+        }
         VZ_TRY(auto live, changed.withFacts(driver_.parser(), parts.facts));
         VZ_CHECK(setLiveParts(parts));
         return setLive(std::move(live));
@@ -140,9 +156,15 @@ Result<void> ContainerDomain::detachLive(const domain::Config::Device& device) {
     auto before = current();
     VZ_TRY(auto changed, before.withoutDevice(driver_.parser(), device));
     VZ_TRY(auto parts, liveParts());
+    VZ_TRY(auto limits, blockLimits(before.definition(), parts.disks));
     if (auto detached = detachDevice(before, device, parts); !detached) {
         driver_.events().deviceRemovalFailed(subject(), device.alias);
         return detached;
+    }
+    if (isOnBlocks(device)) {
+        auto now = blockLimits(changed.definition(), parts.disks);
+        if (auto limited = limitDisks(limits, now ? *now : std::vector<ct::BlockLimit>()); !limited)
+            log::warning("limits of a disk that is gone stay set: ", limited.error().message());
     }
     VZ_CHECK(setLiveParts(std::move(parts)));
     // It is gone, whether or not that can be written down.

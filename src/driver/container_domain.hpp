@@ -182,6 +182,9 @@ private:
     Result<void> detachDevice(const domain::Config& config, const domain::Config::Device& device,
                               LiveParts& parts);
     Result<void> attachDisk(DiskLeases& leases, LiveParts& parts);
+    /** Goes from limits of disks that were in force to others. */
+    Result<void> limitDisks(const std::vector<ct::BlockLimit>& before,
+                            const std::vector<ct::BlockLimit>& now);
     Result<void> detachDisk(const std::string& name, LiveParts& parts);
     InterfacePlace interfacePlace(int netns) const;
     /** Runs @p work with a plugger for the running container that writes @p parts down. */

@@ -165,7 +165,7 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
         prepared.cgroupView = live.cgroup->view();
         return {};
     };
-    options.network = [&](int netns) {
+    auto plugAll = [&](int netns) {
         auto save = [&] {
             begun.interfaces = live.facts.interfaces;
             return domain::saveState(runDir(), begun);
@@ -174,6 +174,8 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
                                 save)
             .plugAll();
     };
+    if (!definition.interfaces.empty() || !definition.hostDevices.empty())
+        options.network = plugAll;
     if (mode.paused)
         options.beforeInit = [&](pid_t) { return live.cgroup->freeze(true); };
     VZ_TRY(live.container, ct::Container::start(driver_.reactor(), std::move(spec), options, observer(run)));

@@ -2,6 +2,7 @@
 // New limits for a running container.
 #include "base/log.hpp"
 #include "base/rollback.hpp"
+#include "ct/live_counters.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/driver.hpp"
 #include "driver/limits.hpp"
@@ -41,6 +42,13 @@ Result<void> checkLiveChange(const domain::Extension& from, const domain::Extens
     return {};
 }
 
+Result<void> changeCounters(ct::Container& container, const ct::Cgroup& group, const domain::Definition& from,
+                            const domain::Definition& to, const std::vector<ct::IdRange>& ids) {
+    auto owner = ids.empty() ? std::nullopt : std::optional(ids.front().host);
+    return ct::changeCounters(container, group, from.extension.beancounters, to.extension.beancounters,
+                              owner);
+}
+
 } // namespace
 
 Result<void> ContainerDomain::setTuning(std::optional<domain::Config> config) {
@@ -55,37 +63,48 @@ Result<void> ContainerDomain::setTuning(std::optional<domain::Config> config) {
 
 Result<void> ContainerDomain::undoTuning(const Live& live, const domain::RuntimeState& state) {
     VZ_TRY(auto wanted, domain::Config::parse(driver_.parser(), state.tuning, {.live = true}));
-    VZ_TRY(auto from, limitsOf(driver_, wanted.definition(), {}));
-    VZ_TRY(auto to, limitsOf(driver_, live.config.definition(), state.cpus));
+    VZ_TRY(auto from, limitsOf(driver_, wanted.definition(), {}, live.disks));
+    VZ_TRY(auto to, limitsOf(driver_, live.config.definition(), state.cpus, live.disks));
     // Which CPUs it was to be given is not known.
     if (driver_.cgroupHost().has("cpuset"))
         from.cpusetCpus = "unknown";
-    return live.cgroup->apply(changes(from, to));
+    VZ_CHECK(live.cgroup->apply(changes(from, to)));
+    return changeCounters(*live.container, *live.cgroup, wanted.definition(), live.config.definition(),
+                          state.uidMap);
 }
 
 Result<void> ContainerDomain::tune(domain::Config config) {
     VZ_TRY(auto group, cgroup());
     auto before = current();
     VZ_CHECK(checkLiveChange(before.definition().extension, config.definition().extension));
-    auto cpusBefore = cpus();
+    VZ_TRY(auto container, running());
+    VZ_TRY(const auto parts, liveParts());
+    const auto& cpusBefore = parts.facts.cpus;
     VZ_TRY(auto cpusNow, chooseCpus(driver_, config.definition(), cpusBefore));
-    VZ_TRY(auto from, limitsOf(driver_, before.definition(), cpusBefore));
-    VZ_TRY(auto to, limitsOf(driver_, config.definition(), cpusNow));
+    VZ_TRY(auto from, limitsOf(driver_, before.definition(), cpusBefore, parts.disks));
+    VZ_TRY(auto to, limitsOf(driver_, config.definition(), cpusNow, parts.disks));
     auto useCpus = [this](const std::string& list) {
         std::lock_guard lock(lock_);
         if (live_)
             live_->facts.cpus = list;
     };
+    const auto& ids = parts.facts.uidMap;
+    bool counters = false; // whether any of them may have been changed
     // A daemon that dies from here on leaves behind what it was about to do.
     VZ_CHECK(setTuning(config));
     Rollback undo;
     undo.add([&] {
         useCpus(cpusBefore);
         (void)setTuning({});
-        if (auto undone = group->apply(changes(to, from)); !undone)
+        auto undone = group->apply(changes(to, from));
+        if (undone && counters)
+            undone = changeCounters(*container, *group, config.definition(), before.definition(), ids);
+        if (!undone)
             log::warning("limits of ", uuid_, " are not what they were: ", undone.error().message());
     });
     VZ_CHECK(group->apply(changes(from, to)));
+    counters = true;
+    VZ_CHECK(changeCounters(*container, *group, before.definition(), config.definition(), ids));
     useCpus(cpusNow);
     VZ_CHECK(changeInterfaces(before, config));
     undo.add([&] {

@@ -5,6 +5,7 @@
 #include "base/log.hpp"
 #include "base/process.hpp"
 #include "base/rollback.hpp"
+#include "driver/open_vswitch.hpp"
 #include "libvirt/objects.hpp"
 
 #include <algorithm>
@@ -81,6 +82,20 @@ bool sameSource(const domain::Interface& a, const domain::Interface& b) {
 
 } // namespace
 
+namespace {
+
+/** A trunk carries its tags as they are; else there is one, which the guest does not see. */
+std::vector<ct::PortVlan> portVlans(const domain::Vlan& vlan) {
+    std::vector<ct::PortVlan> out;
+    for (const auto& tag : vlan.tags)
+        out.push_back({.id = tag.id,
+                       .native = !vlan.trunk || !tag.nativeMode.empty(),
+                       .untagged = !vlan.trunk || tag.nativeMode == "untagged"});
+    return out;
+}
+
+} // namespace
+
 Result<ct::NetInterface> netInterfaceOf(const domain::Interface& interface) {
     ct::NetInterface out{.hostName = interface.targetDev,
                          .guestName = interface.guestDev,
@@ -89,11 +104,18 @@ Result<ct::NetInterface> netInterfaceOf(const domain::Interface& interface) {
                          .mtu = interface.mtu,
                          .addresses = interface.addresses,
                          .routes = interface.routes};
+    if (interface.vlan && interface.plug != "bridge")
+        return fail(ErrorCode::ConfigUnsupported, "<vlan> of the interface ", interface.mac,
+                    " is possible with a bridge only");
     if (interface.routed) {
         // Its addresses and routes are made together with the host's.
         out.addresses.clear();
     } else if (interface.plug == "bridge") {
-        out.bridge = interface.bridge;
+        if (!interface.virtualPort) {
+            out.bridge = interface.bridge;
+            if (interface.vlan)
+                out.vlans = portVlans(*interface.vlan);
+        }
     } else if (interface.plug == "direct") {
         out.kind = ct::LinkKind::Macvlan;
         out.parent = interface.device;
@@ -150,13 +172,18 @@ Result<void> InterfacePlugger::make(UsedInterface& entry, size_t index) {
     }
     const auto& interface = wanted(index);
     VZ_TRY(auto plan, netInterfaceOf(interface));
+    bool inSwitch = interface.plug == "bridge" && interface.virtualPort;
     auto announce = [&](const ct::CreatedInterface& made) {
         entry.link = made;
+        if (inSwitch)
+            entry.switchBridge = interface.bridge;
         return save_();
     };
     noteRules(interface, entry);
     VZ_TRY(entry.link, ct::makeInterface(place_.netns, plan, announce));
     VZ_CHECK(save_());
+    if (inSwitch)
+        VZ_CHECK(addSwitchPort(place_.owner, interface, entry.link.hostName));
     VZ_CHECK(applyRules(place_.owner, interface, entry, place_.netns));
     if (!interface.script.empty())
         VZ_CHECK(runScript(interface.script, entry.link.hostName));
@@ -203,9 +230,14 @@ Result<void> InterfacePlugger::change(const domain::Interface& was, size_t index
     if (!find(was.mac))
         return fail(ErrorCode::DeviceMissing, "the interface ", was.mac, " is not plugged in");
     VZ_CHECK(checkChange(was, wanted(index)));
-    if (!sameSource(was, wanted(index)))
-        VZ_CHECK(replug(was, index));
     auto* entry = find(was.mac);
+    if (!sameSource(was, wanted(index))) {
+        VZ_CHECK(replug(was, index));
+        entry = find(was.mac);
+        // A port is isolated in its bridge.
+        if (was.isolated)
+            VZ_CHECK(restoreRules(place_.owner, was, *entry));
+    }
     const auto& now = wanted(index);
     Rollback undo;
     if (!sameRules(was, now)) {
@@ -291,6 +323,8 @@ Result<void> unplugInterface(const InterfacePlace& place, const UsedInterface& u
         dropRules(place.owner, used);
         if (!used.downScript.empty())
             attempt(runScript(used.downScript, used.link.hostName));
+        if (!used.switchBridge.empty())
+            attempt(removeSwitchPort(used.link.hostName));
         auto kept = file::open(keptNamespace(place.runDir), O_RDONLY);
         bool lent = used.link.kind == ct::LinkKind::Moved;
         attempt(ct::removeInterface(lent && kept ? kept->get() : place.netns, used.link));

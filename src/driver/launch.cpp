@@ -284,7 +284,7 @@ Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& defi
 
 Result<ct::CgroupLimits> startLimits(Driver& driver, const domain::Definition& definition,
                                      const std::string& cpus, const std::vector<domain::UsedDisk>& disks) {
-    VZ_TRY(auto limits, limitsOf(driver, definition, cpus));
+    VZ_TRY(auto limits, limitsOf(driver, definition, cpus, disks));
     limits.devices = ct::defaultDeviceRules();
     for (const auto& device : definition.hostDevices) {
         if (device.type == domain::HostDevice::Type::Network)

@@ -3,14 +3,12 @@
 
 #include "base/cpu_list.hpp"
 #include "driver/container_domain.hpp"
+#include "driver/io_limits.hpp"
 #include "driver/registry.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <limits>
 #include <set>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 namespace vz::driver {
 
@@ -94,22 +92,6 @@ void setBandwidth(const domain::Definition& definition, bool countedByCpus, size
         limits.cpuPeriodUs = definition.vcpuTime.periodUs;
 }
 
-Result<ct::BlockLimit> blockLimit(const domain::BlockDeviceTune& tune) {
-    struct stat info;
-    if (::stat(tune.path.c_str(), &info) < 0)
-        return failErrno(errno, "cannot look at the <device> ", tune.path, " of <blkiotune>");
-    if (!S_ISBLK(info.st_mode))
-        return fail(ErrorCode::InvalidArg, "the <device> ", tune.path,
-                    " of <blkiotune> is not a block device");
-    return ct::BlockLimit{.major = ::major(info.st_rdev),
-                          .minor = ::minor(info.st_rdev),
-                          .weight = tune.weight,
-                          .readBytes = tune.readBytes,
-                          .writeBytes = tune.writeBytes,
-                          .readOps = tune.readOps,
-                          .writeOps = tune.writeOps};
-}
-
 /** What is new is set; what is no longer there is set to its default. */
 template<typename T>
 std::optional<T> change(const std::optional<T>& from, const std::optional<T>& to, const T& absent) {
@@ -145,7 +127,7 @@ Result<std::string> chooseCpus(Driver& driver, const domain::Definition& definit
 }
 
 Result<ct::CgroupLimits> limitsOf(Driver& driver, const domain::Definition& definition,
-                                  const std::string& cpus) {
+                                  const std::string& cpus, const std::vector<domain::UsedDisk>& disks) {
     ct::CgroupLimits limits;
     limits.memoryBytes = definition.hardLimitKiB.value_or(definition.memoryKiB) * 1024;
     if (definition.softLimitKiB)
@@ -164,11 +146,8 @@ Result<ct::CgroupLimits> limitsOf(Driver& driver, const domain::Definition& defi
         limits.cpusetCpus = cpus;
     if (!definition.numaNodes.empty())
         limits.cpusetMems = definition.numaNodes;
-    limits.blockWeight = definition.blockWeight;
-    for (const auto& tune : definition.blockDevices) {
-        VZ_TRY(auto limit, blockLimit(tune));
-        limits.blockDevices.push_back(limit);
-    }
+    limits.blockWeight = blockWeight(definition);
+    VZ_TRY(limits.blockDevices, blockLimits(definition, disks));
     ct::tighten(limits, definition.extension.beancounters);
     return limits;
 }
@@ -197,6 +176,7 @@ ct::CgroupLimits changes(const ct::CgroupLimits& from, const ct::CgroupLimits& t
     out.cpusetCpus = change(from.cpusetCpus, to.cpusetCpus, std::string());
     out.cpusetMems = change(from.cpusetMems, to.cpusetMems, std::string());
     out.pids = change(from.pids, to.pids, ct::Beancounter::unlimited);
+    out.sockets = change(from.sockets, to.sockets, ct::SocketLimits());
     out.blockWeight = change(from.blockWeight, to.blockWeight, 100u);
     for (auto gone : from.blockDevices) {
         bool stays = std::ranges::any_of(to.blockDevices, [&](const auto& limit) {

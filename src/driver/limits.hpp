@@ -3,6 +3,7 @@
 
 #include "ct/cgroup.hpp"
 #include "domain/definition.hpp"
+#include "domain/store.hpp"
 #include "driver/driver.hpp"
 
 /** From the resources in a container's definition to the limits of its cgroups. */
@@ -17,9 +18,9 @@ namespace vz::driver {
 Result<std::string> chooseCpus(Driver& driver, const domain::Definition& definition,
                                const std::string& present);
 
-/** All limits of a container that runs on @p cpus. No device rules. */
+/** All limits of a container that runs on @p cpus and uses @p disks. No device rules. */
 Result<ct::CgroupLimits> limitsOf(Driver& driver, const domain::Definition& definition,
-                                  const std::string& cpus);
+                                  const std::string& cpus, const std::vector<domain::UsedDisk>& disks);
 
 /** What has to be set to get from one to the other; a limit that @p to lacks gets its default. */
 ct::CgroupLimits changes(const ct::CgroupLimits& from, const ct::CgroupLimits& to);

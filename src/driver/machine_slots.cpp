@@ -40,8 +40,6 @@ void addMachineBlocks(std::vector<abi::SlotEntry>& table) {
                      entry<"domainBlockRebase", &virDomainBlockRebase, none, &rebaseMachineDisk>(),
                      entry<"domainBlockCopy", &virDomainBlockCopy, none, &copyMachineDisk>(),
                      entry<"domainBlockCommit", &virDomainBlockCommit, none, &commitMachineDisk>(),
-                     entry<"domainSetBlockIoTune", &virDomainSetBlockIoTune, none, &setMachineIoTune>(),
-                     entry<"domainGetBlockIoTune", &virDomainGetBlockIoTune, none, &getMachineIoTune>(),
                      entry<"domainSetBlockThreshold", &virDomainSetBlockThreshold>(),
                      entry<"domainFDAssociate", &virDomainFDAssociate>(),
                      entry<"domainBackupBegin", &virDomainBackupBegin>(),

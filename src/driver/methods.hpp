@@ -211,6 +211,10 @@ Result<void> getNumaParameters(const DomainCall& call, virTypedParameterPtr para
 // tuning_block.cpp
 Result<void> setBlkioParameters(const DomainCall& call, virTypedParameterPtr params, int count,
                                 unsigned int flags);
+Result<void> setBlockIoTune(const DomainCall& call, const char* disk, virTypedParameterPtr params, int count,
+                            unsigned int flags);
+Result<void> getBlockIoTune(const DomainCall& call, const char* disk, virTypedParameterPtr params, int* count,
+                            unsigned int flags);
 Result<void> getBlkioParameters(const DomainCall& call, virTypedParameterPtr params, int* count,
                                 unsigned int flags);
 

@@ -7,6 +7,8 @@
 
 #include <libvirt/virterror.h>
 
+#include <cstdlib>
+
 namespace vz::driver {
 
 namespace {
@@ -119,7 +121,7 @@ Result<std::string> actualOf(const std::string& text, const std::string& network
 Result<PortHandle> createPort(virNetworkPtr network, const std::string& text, unsigned int flags) {
     PortHandle port(::virNetworkPortCreateXML(network, text.c_str(), flags));
     if (!port)
-        return abi::lastError(cat("the network '", ::virNetworkGetName(network), "' gives no port"));
+        return abi::lastError("the network gives no port");
     return port;
 }
 
@@ -160,6 +162,22 @@ Result<void> reclaimPort(const InterfaceOwner& owner, const domain::Interface& i
     VZ_TRY(auto text, portXml(owner, interface, interface.portId));
     VZ_CHECK(createPort(network.get(), text, VIR_NETWORK_PORT_CREATE_RECLAIM));
     return {};
+}
+
+Result<std::vector<ct::IpAddress>> leasesOf(const std::string& name, const std::string& mac) {
+    VZ_TRY(auto connection, connectSelf());
+    VZ_TRY(auto network, networkNamed(connection.get(), name));
+    virNetworkDHCPLeasePtr* leases = nullptr;
+    int count = ::virNetworkGetDHCPLeases(network.get(), mac.c_str(), &leases, 0);
+    if (count < 0)
+        return abi::lastError(cat("the leases of the network '", name, "' cannot be read"));
+    std::vector<ct::IpAddress> addresses;
+    for (int i = 0; i < count; ++i) {
+        addresses.push_back({.address = leases[i]->ipaddr, .prefix = leases[i]->prefix});
+        ::virNetworkDHCPLeaseFree(leases[i]);
+    }
+    std::free(leases);
+    return addresses;
 }
 
 Result<void> releasePort(const std::string& network, const std::string& id) {

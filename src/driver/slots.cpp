@@ -226,6 +226,8 @@ void addBlocks(std::vector<abi::SlotEntry>& table) {
             entryAs<"domainBlockStats", BlockStats, &blockStats, &getMachineBlockStats>(),
             entry<"domainBlockStatsFlags", &virDomainBlockStatsFlags, &blockStatsFlags,
                   &getMachineBlockStatsFlags>(),
+            entry<"domainSetBlockIoTune", &virDomainSetBlockIoTune, &setBlockIoTune, &setMachineIoTune>(),
+            entry<"domainGetBlockIoTune", &virDomainGetBlockIoTune, &getBlockIoTune, &getMachineIoTune>(),
             entry<"domainFSTrim", &virDomainFSTrim, &fsTrim>(),
         });
 }

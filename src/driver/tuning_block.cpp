@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Disk I/O of containers: virsh blkiotune.
+// Disk I/O of containers: virsh blkiotune, blkdeviotune.
+#include "driver/blocks.hpp"
 #include "driver/tuning.hpp"
 #include "driver/typed_params.hpp"
 
@@ -33,6 +34,54 @@ constexpr DeviceTunable deviceTunables[] = {
      "write_bytes_sec",
      [](const Tune& tune) { return tune.writeBytes; }},
 };
+
+/** What a client asks for one disk. */
+struct DiskThrottleChange {
+    domain::DiskThrottle values;
+    bool bytes = false, ops = false; ///< which kinds it names
+};
+
+/** A limit of one disk; those of a kind are set together, as by QEMU's driver: what is not named goes. */
+struct DiskTunable {
+    KnownParam param;
+    bool bytes; ///< else requests
+    uint64_t domain::DiskThrottle::*value;
+};
+
+using Throttle = domain::DiskThrottle;
+
+constexpr DiskTunable diskTunables[] = {
+    {{VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC, VIR_TYPED_PARAM_ULLONG}, true, &Throttle::totalBytes},
+    {{VIR_DOMAIN_BLOCK_IOTUNE_READ_BYTES_SEC, VIR_TYPED_PARAM_ULLONG}, true, &Throttle::readBytes},
+    {{VIR_DOMAIN_BLOCK_IOTUNE_WRITE_BYTES_SEC, VIR_TYPED_PARAM_ULLONG}, true, &Throttle::writeBytes},
+    {{VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_IOPS_SEC, VIR_TYPED_PARAM_ULLONG}, false, &Throttle::totalOps},
+    {{VIR_DOMAIN_BLOCK_IOTUNE_READ_IOPS_SEC, VIR_TYPED_PARAM_ULLONG}, false, &Throttle::readOps},
+    {{VIR_DOMAIN_BLOCK_IOTUNE_WRITE_IOPS_SEC, VIR_TYPED_PARAM_ULLONG}, false, &Throttle::writeOps},
+};
+
+Result<const domain::Disk*> diskOf(const domain::Definition& definition, const char* name) {
+    auto target = targetOf(definition, name);
+    if (target.empty())
+        return noDisk(name);
+    auto found = std::ranges::find(definition.disks, target, &domain::Disk::target);
+    if (found == definition.disks.end())
+        return fail(ErrorCode::OperationUnsupported, name,
+                    " is a <filesystem>, which has no limits of its own: use iolimit and iopslimit of "
+                    "'virsh schedinfo' for all images of the container, or make it a <disk>");
+    return &*found;
+}
+
+domain::Edits throttleEdits(const std::string& target, const DiskThrottleChange& wanted) {
+    domain::Edits edits;
+    for (const auto& tunable : diskTunables) {
+        if (!(tunable.bytes ? wanted.bytes : wanted.ops))
+            continue;
+        auto value = wanted.values.*tunable.value;
+        edits.push_back({cat("devices/disk[target@dev=", target, "]/iotune/", tunable.param.name),
+                         value ? std::optional(cat(value)) : std::nullopt});
+    }
+    return edits;
+}
 
 Result<void> addDeviceEdits(std::string_view text, const DeviceTunable& tunable, domain::Edits& edits) {
     auto parts = split(text, ',');
@@ -72,6 +121,37 @@ Result<void> setBlkioParameters(const DomainCall& call, virTypedParameterPtr par
         }
     }
     return tune(call, flags, [&](const auto&) { return edits; });
+}
+
+Result<void> setBlockIoTune(const DomainCall& call, const char* disk, virTypedParameterPtr params, int count,
+                            unsigned int flags) {
+    VZ_CHECK(allowFlags(flags, tuningFlags, "virDomainSetBlockIoTune"));
+    DiskThrottleChange wanted;
+    VZ_CHECK(eachParam(params, count, diskTunables,
+                       [&](const DiskTunable& tunable, const virTypedParameter& param) {
+                           wanted.values.*tunable.value = param.value.ul;
+                           (tunable.bytes ? wanted.bytes : wanted.ops) = true;
+                       }));
+    return tune(call, flags, [&](const auto& definition) -> Result<domain::Edits> {
+        VZ_TRY(const auto* found, diskOf(definition, disk));
+        return throttleEdits(found->target, wanted);
+    });
+}
+
+Result<void> getBlockIoTune(const DomainCall& call, const char* disk, virTypedParameterPtr params, int* count,
+                            unsigned int flags) {
+    VZ_CHECK(allowFlags(flags, tuningFlags | VIR_TYPED_PARAM_STRING_OKAY, "virDomainGetBlockIoTune"));
+    VZ_TRY(auto config, configFor(call, flags & tuningFlags));
+    domain::DiskThrottle throttle;
+    // A client may ask for the number of parameters without naming a disk.
+    if (disk) {
+        VZ_TRY(const auto* found, diskOf(config.definition(), disk));
+        throttle = found->throttle;
+    }
+    ParamSlots slots(params, count);
+    for (const auto& tunable : diskTunables)
+        slots.add(tunable.param.name, static_cast<unsigned long long>(throttle.*tunable.value));
+    return {};
 }
 
 Result<void> getBlkioParameters(const DomainCall& call, virTypedParameterPtr params, int* count,

@@ -12,15 +12,19 @@ constexpr unsigned int stringsOkay = VIR_TYPED_PARAM_STRING_OKAY;
 struct Tunable {
     KnownParam param;
     const char* path;
-    long long (*get)(const domain::Definition&); ///< 0: not set
+    long long (*get)(const domain::Definition&);
+    long long none = 0; ///< what stands for "not set"
 };
+
+/** 0 is a priority. */
+constexpr long long noPriority = -1;
 
 template<typename T>
 long long number(const std::optional<T>& value) {
     return static_cast<long long>(value.value_or(0));
 }
 
-/** cpuunits and cpulimit are OpenVZ's own; the others are libvirt's. */
+/** Those in <vz:container> are OpenVZ's own; the others are libvirt's. */
 constexpr Tunable schedulerTunables[] = {
     {{VIR_DOMAIN_SCHEDULER_CPU_SHARES, VIR_TYPED_PARAM_ULLONG},
      "cputune/shares",
@@ -43,6 +47,18 @@ constexpr Tunable schedulerTunables[] = {
     {{"cpulimit", VIR_TYPED_PARAM_ULLONG},
      "vz:cpu/limit",
      [](const domain::Definition& d) { return number(d.extension.cpuLimitPercent); }},
+    {{"ioprio", VIR_TYPED_PARAM_LLONG},
+     "vz:io/prio",
+     [](const domain::Definition& d) {
+         return d.extension.ioPriority ? number(d.extension.ioPriority) : noPriority;
+     },
+     noPriority},
+    {{"iolimit", VIR_TYPED_PARAM_ULLONG},
+     "vz:io/limit",
+     [](const domain::Definition& d) { return number(d.extension.ioBytes); }},
+    {{"iopslimit", VIR_TYPED_PARAM_ULLONG},
+     "vz:io/iops",
+     [](const domain::Definition& d) { return number(d.extension.ioOps); }},
 };
 
 long long valueOf(const virTypedParameter& param) {
@@ -161,7 +177,8 @@ Result<void> setSchedulerParametersFlags(const DomainCall& call, virTypedParamet
     VZ_CHECK(eachParam(params, count, schedulerTunables,
                        [&](const Tunable& tunable, const virTypedParameter& param) {
                            auto value = valueOf(param);
-                           edits.push_back({tunable.path, value ? std::optional(cat(value)) : std::nullopt});
+                           bool none = value == tunable.none;
+                           edits.push_back({tunable.path, none ? std::nullopt : std::optional(cat(value))});
                        }));
     return tune(call, flags, [&](const auto&) { return edits; });
 }

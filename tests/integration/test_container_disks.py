@@ -230,7 +230,8 @@ def test_what_is_no_disk_is_refused(daemon, make_guest, images):
     assert "floppy" in refused(disk_xml("/x", "fda", device="floppy"))
     assert "network" in refused("<disk type='network'><source protocol='rbd' name='p/x'><host name='h'/></source>"
                                 "<target dev='vdb'/></disk>")
-    assert "iotune" in refused(disk_xml("/x", "vdb", "<iotune><read_bytes_sec>1</read_bytes_sec></iotune>"))
+    assert "iotune" in refused(disk_xml("/x", "vdb", "<iotune><read_bytes_sec>9</read_bytes_sec>"
+                                        "<read_bytes_sec_max>99</read_bytes_sec_max></iotune>"))
     assert "vdb" in refused(disk_xml("/x", "vdb") + disk_xml("/y", "vdb"))
     qcow = images.path("x.qcow2")
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", qcow, "8M"], check=True)

@@ -7,59 +7,13 @@ from xml.sax.saxutils import escape
 
 import libvirt
 import pytest
-
-
-def init_of(guest):
-    """The host pid of a container's init, also while no daemon runs."""
-    guest.init_pid = guest.id() if guest.daemon.running() else guest.init_pid
-    return guest.init_pid
-
-
-def group_path(guest, controller, name):
-    """A file in the cgroup that has a container's limits, v1 or v2; None if there is none."""
-    with open(f"/proc/{init_of(guest)}/cgroup", encoding="utf-8") as file:
-        lines = [line.rstrip("\n").split(":", 2) for line in file]
-    for _, controllers, path in lines:
-        unified = controllers == ""
-        if not unified and controller not in controllers.split(","):
-            continue
-        mount = "/sys/fs/cgroup" + (f"/{controllers.split(',')[0]}" if controllers else "")
-        if unified and os.path.isdir("/sys/fs/cgroup/unified"):
-            mount = "/sys/fs/cgroup/unified"
-        base = path[:path.index("/ct/payload") + len("/ct")] if "/ct/payload" in path else path
-        full = os.path.join(mount + base, name)
-        if os.path.exists(full):
-            return full
-    return None
-
-
-def group_file(guest, controller, name):
-    path = group_path(guest, controller, name)
-    if not path:
-        return None
-    with open(path, encoding="utf-8") as file:
-        return file.read().strip()
-
-
-def set_group_file(guest, controller, names, value):
-    path = next(filter(None, (group_path(guest, controller, name) for name in names)))
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(value)
+from harness.counters import COUNTERS, UNLIMITED, counters, set_counters, ubc
+from harness.groups import group_file, init_of, refused, set_group_file, table
+from harness.guest import wait_for
 
 
 def memory_limit(guest):
     return int(group_file(guest, "memory", "memory.limit_in_bytes") or group_file(guest, "memory", "memory.max"))
-
-
-def table(text):
-    """The "name : value" lines of virsh."""
-    return {key.strip(): value.strip() for key, value in re.findall(r"^(\S+) *: *(.*)$", text, re.M)}
-
-
-def refused(daemon, *command):
-    result = daemon.virsh(*command, check=False)
-    assert result.returncode, result.stdout
-    return result.stderr
 
 
 def config(guest):
@@ -276,34 +230,6 @@ def test_flags_are_those_of_libvirt(daemon, make_guest, conn):
     assert "flags 1048576" in str(error.value)
 
 
-COUNTERS = ("kmemsize lockedpages privvmpages shmpages numproc physpages vmguarpages oomguarpages numtcpsock numflock "
-            "numpty numsiginfo tcpsndbuf tcprcvbuf othersockbuf dgramrcvbuf numothersock dcachesize numfile numiptent "
-            "swappages").split()
-UNLIMITED = 2**63 - 1
-
-
-def ubc(**limits):
-    """Our extension element with these beancounters, each with one value for barrier and limit."""
-    inner = "".join(f"<vz:{name} barrier='{value}' limit='{value}'/>" for name, value in limits.items())
-    return f"<vz:container xmlns:vz='urn:libvirt-vz:domain:1.0'><vz:ubc>{inner}</vz:ubc></vz:container>"
-
-
-def counters(daemon, name="ct"):
-    """domstats --vm, as {counter: {field: value}}."""
-    found = {}
-    for line in daemon.virsh("domstats", "--vm", name).stdout.splitlines():
-        match = re.match(r" *vm\.ubc\.(\w+)\.(\w+)=(.*)", line)
-        if match:
-            counter, field, value = match.groups()
-            found.setdefault(counter, {})[field] = int(value) if value.isdigit() else value
-    return found
-
-
-def set_counters(daemon, inner, *flags, check=True):
-    return daemon.virsh("metadata", "ct", "urn:libvirt-vz:domain:1.0", "--key", "vz", "--set",
-                        f"<container><ubc>{inner}</ubc></container>", *flags, check=check)
-
-
 @pytest.mark.host
 def test_all_beancounters_are_told_with_their_state(daemon, running):
     told = counters(daemon)
@@ -311,7 +237,7 @@ def test_all_beancounters_are_told_with_their_state(daemon, running):
     for name, values in told.items():
         assert values["barrier"] == values["limit"] == UNLIMITED, name
         assert values["maxheld"] >= values["held"], name
-        assert values["state"] in ("enforced", "bounded", "guarantee", "accounted", "unavailable"), name
+        assert values["state"] in ("enforced", "bounded", "guarantee", "accounted", "unavailable", "gated"), name
         assert bool(values["mechanism"]) == (values["state"] != "unavailable"), name
         if values["state"] == "unavailable":
             assert values["held"] == 0, name
@@ -350,10 +276,61 @@ def test_numpty_and_numfile_and_lockedpages(daemon, make_guest):
     assert text.splitlines()[:2] == ["64", "64"] and "No space left" in text
     told = counters(daemon)
     assert (told["numpty"]["held"], told["numpty"]["limit"]) == (3, 3)
-    refusal = set_counters(daemon, "<numpty barrier='9' limit='9'/>", "--live", check=False)
-    assert refusal.returncode and "numpty" in refusal.stderr and "restart" in refusal.stderr
     set_counters(daemon, "<numpty barrier='9' limit='9'/>", "--config")
     assert "<vz:numpty barrier='9' limit='9'/>" in config(guest) and "<vz:numfile" in config(guest)
+
+
+def limit_of_init(guest, what):
+    """Soft and hard resource limit of a container's init."""
+    with open(f"/proc/{guest.id()}/limits", encoding="utf-8") as file:
+        return re.search(rf"^{what} +(\S+) +(\S+)", file.read(), re.M).groups()
+
+
+def may_raise_limits():
+    with open("/proc/self/status", encoding="utf-8") as status:
+        return bool(int(re.search(r"^CapEff:\s+(\w+)", status.read(), re.M).group(1), 16) & 1 << 24)
+
+
+@pytest.mark.host
+def test_limits_of_processes_and_terminals_are_changed_live(daemon, make_guest):
+    guest = make_guest(top=ubc(numpty=2, shmpages=64)).define().start().ready()
+    ptys = "exec 5<>/dev/ptmx 6<>/dev/ptmx 7<>/dev/ptmx; echo done"
+    page = os.sysconf("SC_PAGESIZE")
+    assert "done" not in guest.inside("/bin/sh", "-c", ptys, check=False)
+    set_counters(daemon, "<numpty limit='9'/><numfile limit='50'/><lockedpages limit='2'/><privvmpages limit='9000'/>"
+                 "<shmpages limit='99'/>", "--live")
+    assert "done" in guest.inside("/bin/sh", "-c", ptys)
+    assert limit_of_init(guest, "Max open files") == ("50", "50")
+    assert limit_of_init(guest, "Max locked memory") == (str(2 * page), str(2 * page))
+    assert limit_of_init(guest, "Max data size") == (str(9000 * page), str(9000 * page))
+    assert guest.inside("/bin/cat", "/proc/sys/kernel/shmall").strip() == "99"
+    before = guest.live_xml()
+    if may_raise_limits():
+        set_counters(daemon, "<numfile limit='70'/><lockedpages limit='unlimited'/>", "--live")
+        assert limit_of_init(guest, "Max open files")[1] == "70"
+        assert limit_of_init(guest, "Max locked memory")[1] != str(2 * page)
+    else:
+        refusal = set_counters(daemon, "<numpty limit='1'/><numfile limit='70'/>", "--live", check=False)
+        assert refusal.returncode and "CAP_SYS_RESOURCE" in refusal.stderr
+        assert guest.live_xml() == before and limit_of_init(guest, "Max open files")[1] == "50"
+    assert "done" in guest.inside("/bin/sh", "-c", ptys)
+    set_counters(daemon, "<numpty limit='unlimited'/>", "--live")
+    # What was changed is so after a reboot, too.
+    set_counters(daemon, "<numfile limit='40'/>", "--live")
+    daemon.virsh("reset", "ct")
+    wait_for(lambda: guest.boots() == 2, what="the second boot")
+    assert limit_of_init(guest, "Max open files") == ("40", "40")
+    assert guest.inside("/bin/cat", "/proc/sys/kernel/shmall").strip() == "99"
+
+
+@pytest.mark.host
+def test_what_is_decided_at_the_start_is_not_changed_live(daemon, running):
+    before = running.live_xml()
+    for inner, word in (("<numsiginfo limit='9'/>", "numsiginfo"), ("<shmpages limit='9'/>", "shmpages")):
+        refusal = set_counters(daemon, f"<numproc limit='77'/>{inner}", "--live", check=False)
+        assert refusal.returncode and word in refusal.stderr and "restart" in refusal.stderr
+    assert running.live_xml() == before and counters(daemon)["numproc"]["limit"] == UNLIMITED
+    assert group_file(running, "pids", "pids.max") == "max"
 
 
 @pytest.mark.host

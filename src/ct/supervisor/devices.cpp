@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "ct/supervisor/devices.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -50,6 +51,19 @@ std::string lastPart(std::string_view path) {
 
 } // namespace
 
+namespace {
+
+FsOptions ptsOptions(const ct::LaunchSpec& spec) {
+    constexpr uint32_t most = 1 << 20; // of the kernel (NR_UNIX98_PTY_MAX), and its default
+    FsOptions options{{"ptmxmode", "0666"}, {"mode", "0620"}};
+    if (auto tty = hostIds(spec, {0, ttyGroup}))
+        options.emplace_back("gid", cat(tty->gid));
+    options.emplace_back("max", cat(spec.maxPtys ? std::min(spec.maxPtys, most) : most));
+    return options;
+}
+
+} // namespace
+
 Result<void> DeviceTree::create(const ct::LaunchSpec& spec, const RootTree& root) {
     Ids owner = hostRoot(spec);
     VZ_TRY(
@@ -68,12 +82,7 @@ Result<void> DeviceTree::create(const ct::LaunchSpec& spec, const RootTree& root
             ::fchownat(dev_.get(), name, owner.uid, owner.gid, AT_SYMLINK_NOFOLLOW) < 0)
             return failErrno(errno, "cannot make the folder /dev/", name);
     }
-    FsOptions options{{"ptmxmode", "0666"}, {"mode", "0620"}};
-    if (auto tty = hostIds(spec, {0, ttyGroup}))
-        options.emplace_back("gid", cat(tty->gid));
-    if (spec.maxPtys)
-        options.emplace_back("max", cat(spec.maxPtys));
-    VZ_TRY(pts_, newMount("devpts", options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC));
+    VZ_TRY(pts_, newMount("devpts", ptsOptions(spec), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC));
     UniqueFd ptsTarget(::openat(dev_.get(), "pts", O_PATH | O_CLOEXEC));
     VZ_CHECK(placeMount(pts_.get(), ptsTarget.get(), "/dev/pts"));
     for (auto [to, name] : links) {
@@ -83,6 +92,10 @@ Result<void> DeviceTree::create(const ct::LaunchSpec& spec, const RootTree& root
     for (const auto& device : spec.devices)
         VZ_CHECK(addNode(spec, device, root));
     return {};
+}
+
+Result<void> DeviceTree::limitPtys(const ct::LaunchSpec& spec) {
+    return pts_ ? changeOptions(pts_.get(), "devpts", ptsOptions(spec)) : Result<void>();
 }
 
 Result<GuestTerminal> DeviceTree::addConsole(const ct::LaunchSpec& spec, size_t index) {

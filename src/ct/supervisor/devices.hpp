@@ -21,6 +21,8 @@ public:
     Result<void> create(const ct::LaunchSpec& spec, const RootTree& root);
     /** Makes console @p index: the first is /dev/console, further ones /dev/ttyINDEX. */
     Result<GuestTerminal> addConsole(const ct::LaunchSpec& spec, size_t index);
+    /** As many terminals as the description now says. */
+    Result<void> limitPtys(const ct::LaunchSpec& spec);
     Result<void> addNode(const ct::LaunchSpec& spec, const ct::DeviceNode& device, const RootTree& root);
     /** Removes the node if it (still) is that device. */
     Result<void> removeNode(const ct::DeviceNode& device, const RootTree& root);

@@ -3,12 +3,14 @@
 #include "ct/supervisor/supervisor.hpp"
 
 #include "base/file.hpp"
+#include "ct/beancounters.hpp"
 #include "ct/pidfd.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <fcntl.h>
+#include <utility>
 
 namespace vz::supervisor {
 
@@ -44,6 +46,7 @@ Result<ct::Message> Supervisor::handle(const ct::Message& request) {
         {"kill", &Supervisor::kill},
         {"reset", &Supervisor::reset},
         {"actions", &Supervisor::actions},
+        {"counters", &Supervisor::counters},
         {"attach-mount", &Supervisor::attachMount},
         {"detach-mount", &Supervisor::detachMount},
         {"attach-device", &Supervisor::attachDevice},
@@ -122,6 +125,18 @@ Result<ct::Message> Supervisor::actions(const ct::Record& body) {
     spec_.onPoweroff = action("poweroff");
     spec_.onReboot = action("reboot");
     spec_.onCrash = action("crash");
+    return ok();
+}
+
+Result<ct::Message> Supervisor::counters(const ct::Record& body) {
+    VZ_TRY(auto limits, ct::decodeCounters(body.text("limits")));
+    auto before = std::exchange(spec_.maxPtys, limits.maxPtys);
+    if (auto set = devices_.limitPtys(spec_); !set) {
+        spec_.maxPtys = before;
+        return std::move(set).takeError();
+    }
+    spec_.limits = std::move(limits.rlimits);
+    spec_.sharedMemPages = limits.sharedMemPages;
     return ok();
 }
 

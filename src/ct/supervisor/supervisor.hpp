@@ -81,6 +81,7 @@ private:
     Result<ct::Message> kill(const ct::Record& body);
     Result<ct::Message> reset(const ct::Record& body);
     Result<ct::Message> actions(const ct::Record& body);
+    Result<ct::Message> counters(const ct::Record& body);
     Result<ct::Message> attachMount(const ct::Record& body);
     Result<ct::Message> detachMount(const ct::Record& body);
     Result<ct::Message> openMount(const ct::Record& body);

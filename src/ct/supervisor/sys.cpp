@@ -113,20 +113,36 @@ std::string fsMessage(int context) {
     return cat(" (", trim(std::string_view(buffer, static_cast<size_t>(got)).substr(2)), ")");
 }
 
+Result<void> setOptions(int context, const std::string& type, const FsOptions& options) {
+    for (const auto& [key, value] : options) {
+        int failed = value.empty() ? ::fsconfig(context, FSCONFIG_SET_FLAG, key.c_str(), nullptr, 0)
+                                   : ::fsconfig(context, FSCONFIG_SET_STRING, key.c_str(), value.c_str(), 0);
+        if (failed < 0)
+            return failErrno(errno, "cannot set ", key, "=", value, " for a mount of type ", type,
+                             fsMessage(context));
+    }
+    return {};
+}
+
 } // namespace
+
+Result<void> changeOptions(int mount, const std::string& type, const FsOptions& options) {
+    UniqueFd context(::fspick(mount, "", FSPICK_EMPTY_PATH | FSPICK_CLOEXEC));
+    if (!context)
+        return failErrno(errno, "cannot change a mount of type ", type);
+    VZ_CHECK(setOptions(context.get(), type, options));
+    if (::fsconfig(context.get(), FSCONFIG_CMD_RECONFIGURE, nullptr, nullptr, 0) < 0) {
+        int error = errno;
+        return failErrno(error, "cannot change a mount of type ", type, fsMessage(context.get()));
+    }
+    return {};
+}
 
 Result<UniqueFd> newMount(const std::string& type, const FsOptions& options, unsigned attributes) {
     UniqueFd context(::fsopen(type.c_str(), FSOPEN_CLOEXEC));
     if (!context)
         return failErrno(errno, "cannot use the file system type '", type, "'");
-    for (const auto& [key, value] : options) {
-        int failed = value.empty()
-                         ? ::fsconfig(context.get(), FSCONFIG_SET_FLAG, key.c_str(), nullptr, 0)
-                         : ::fsconfig(context.get(), FSCONFIG_SET_STRING, key.c_str(), value.c_str(), 0);
-        if (failed < 0)
-            return failErrno(errno, "cannot set ", key, "=", value, " for a mount of type ", type,
-                             fsMessage(context.get()));
-    }
+    VZ_CHECK(setOptions(context.get(), type, options));
     if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0) {
         int error = errno;
         return failErrno(error, "cannot make a mount of type ", type, fsMessage(context.get()));

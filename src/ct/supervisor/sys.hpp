@@ -47,6 +47,8 @@ Result<UniqueFd> makeInRoot(int root, const std::string& path, bool folder, Ids 
 using FsOptions = std::vector<std::pair<std::string, std::string>>; ///< empty value = flag
 
 /** A new file system, mounted nowhere yet. @p attributes: MOUNT_ATTR_*. */
+/** Sets all options of the file system of a mount anew. */
+Result<void> changeOptions(int mount, const std::string& type, const FsOptions& options);
 Result<UniqueFd> newMount(const std::string& type, const FsOptions& options, unsigned attributes);
 /** A detached copy of the mount at @p path (relative to @p dir). */
 Result<UniqueFd> cloneMount(int dir, const std::string& path, bool recursive);

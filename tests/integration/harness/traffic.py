@@ -14,7 +14,7 @@ def in_guest(guest):
     return ["nsenter", "-t", str(guest.id()), "-n"]
 
 
-def bytes_per_second(to, address, sender, seconds=1.0):
+def bytes_per_second(to, address, sender, seconds=0.8):
     """TCP from the namespace that `sender` enters to `address` in that of `to`, both prefixes of commands."""
     program = [sys.executable, os.path.abspath(__file__)]
     with subprocess.Popen([*to, *program, "serve", str(seconds)], stdout=subprocess.PIPE, text=True) as server:

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -183,6 +184,44 @@ TEST_CASE_METHOD(Fixture, "limits are set, changed in both directions, and hold"
         REQUIRE(child.entered());
         CHECK(child.wait() <= 3);
     }
+    REQUIRE(group->remove());
+}
+
+TEST_CASE_METHOD(Fixture, "sockets are counted and refused, also through another handle") {
+    auto group = create();
+    auto start = std::chrono::steady_clock::now();
+    REQUIRE(group->apply({.sockets = SocketLimits{.tcp = 1, .other = 2}}));
+    auto took =
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start);
+    if (!group->counterFacts().hasSockets) {
+        WARN("this host takes no BPF programs for sockets");
+        REQUIRE(group->remove());
+        return;
+    }
+    WARN("programs for sockets took " << took.count() << " us");
+    auto opens = [&](int family, int type) {
+        Child child(group->payloadDirs(), [=] {
+            int count = 0;
+            while (count < 9 && ::socket(family, type, 0) >= 0)
+                ++count;
+            return count < 9 && errno != ENOBUFS ? 99 : count;
+        });
+        REQUIRE(child.entered());
+        return child.wait();
+    };
+    CHECK(opens(AF_INET, SOCK_STREAM) == 1);
+    CHECK(opens(AF_INET6, SOCK_DGRAM) == 2);
+    CHECK(opens(AF_UNIX, SOCK_STREAM) == 9);
+    auto again = Cgroup::open(host, group->save());
+    REQUIRE(again);
+    REQUIRE((*again)->apply({.sockets = SocketLimits{.tcp = 4, .other = 0}}));
+    CHECK(opens(AF_INET6, SOCK_STREAM) == 4);
+    CHECK(opens(AF_INET, SOCK_DGRAM) == 0);
+    auto facts = (*again)->counterFacts();
+    CHECK(facts.tcpSockets.held == 0);
+    CHECK(facts.tcpSockets.most == 4);
+    CHECK(facts.tcpSockets.refused == 2);
+    CHECK(facts.otherSockets.refused == 2);
     REQUIRE(group->remove());
 }
 

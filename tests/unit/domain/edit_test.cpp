@@ -93,6 +93,25 @@ TEST_CASE("settings are made, changed and removed by their paths") {
     CHECK_FALSE(before.edited(parser(), {{"vz:cpu/units", "7"}}));
 }
 
+TEST_CASE("a setting of a disk is found by the disk's target") {
+    auto before = config(container(std::string(rootFs) +
+                                   "<disk type='file'><source file='/a'/><target dev='vda'/></disk>"
+                                   "<disk type='file'><source file='/b'/><target dev='vdb'/></disk>"));
+    auto limited = before.edited(parser(), {{"devices/disk[target@dev=vdb]/iotune/total_bytes_sec", "5"},
+                                            {"devices/disk[target@dev=vdb]/iotune/read_iops_sec", "6"},
+                                            {"vz:io/prio", "0"}});
+    REQUIRE(limited);
+    CHECK(limited->definition().disks.at(0).throttle.totalBytes == 0);
+    CHECK(limited->definition().disks.at(1).throttle.totalBytes == 5);
+    CHECK(limited->definition().disks.at(1).throttle.readOps == 6);
+    CHECK(limited->definition().extension.ioPriority == 0);
+    auto free = limited->edited(parser(), {{"devices/disk[target@dev=vdb]/iotune/total_bytes_sec", {}},
+                                           {"devices/disk[target@dev=vdb]/iotune/read_iops_sec", {}},
+                                           {"vz:io/prio", {}}});
+    REQUIRE(free);
+    CHECK(text(*free) == text(before));
+}
+
 TEST_CASE("title and description are set, read and removed") {
     auto before = config(container(rootFs));
     CHECK(before.metadata(MetadataKind::Title, nullptr).error().code() == ErrorCode::NoDomainMetadata);

@@ -152,10 +152,11 @@ TEST_CASE("what containers cannot do is refused by name") {
         {"disk of the network",
          container("<disk type='network'><source protocol='nbd'/><target dev='vda'/></disk>"), unsupported,
          "type='network'"},
-        {"limits of a disk",
+        {"limits of a disk for a moment",
          container("<disk type='file'><source file='/x'/><target dev='vda'/><iotune>"
-                   "<total_bytes_sec>1</total_bytes_sec></iotune></disk>"),
-         unsupported, "<iotune>"},
+                   "<total_bytes_sec>1</total_bytes_sec><total_bytes_sec_max>2</total_bytes_sec_max>"
+                   "</iotune></disk>"),
+         unsupported, "<total_bytes_sec_max>"},
         {"backing file",
          container("<disk type='file'><source file='/x'/><backingStore type='file'><format type='raw'/>"
                    "<source file='/y'/></backingStore><target dev='vda'/></disk>"),
