@@ -40,6 +40,16 @@ void readCpu(Extension& extension, xmlNode* setting) {
         extension.cpuLimitPercent = value;
 }
 
+void readIo(Extension& extension, xmlNode* setting) {
+    auto value = parseNumber<uint64_t>(trim(xml::text(setting)));
+    if (xml::name(setting) == "prio")
+        extension.ioPriority = value;
+    else if (xml::name(setting) == "limit")
+        extension.ioBytes = value;
+    else if (xml::name(setting) == "iops")
+        extension.ioOps = value;
+}
+
 std::vector<std::string> words(xmlNode* element) {
     std::vector<std::string> found;
     std::istringstream text(xml::text(element));
@@ -61,16 +71,6 @@ void readNetwork(NetworkSettings& network, xmlNode* setting) {
         network.antiSpoofing = text == "off"   ? AntiSpoofing::Off
                                : text == "mac" ? AntiSpoofing::Mac
                                                : AntiSpoofing::Address;
-}
-
-void readIo(Extension& extension, xmlNode* setting) {
-    auto value = parseNumber<uint64_t>(trim(xml::text(setting)));
-    if (xml::name(setting) == "prio")
-        extension.ioPriority = value;
-    else if (xml::name(setting) == "limit")
-        extension.ioBytes = value;
-    else if (xml::name(setting) == "iops")
-        extension.ioOps = value;
 }
 
 uint64_t amount(xmlNode* element, const char* name) {

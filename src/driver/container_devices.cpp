@@ -18,7 +18,7 @@ namespace {
 Error cannotHotplug(std::string_view what) {
     return fail(
         ErrorCode::OperationUnsupported, "this kind of device cannot be ", what,
-        " while a container runs; only disk, filesystem, interface and hostdev (storage, misc) devices can. ",
+        " while a container runs; only disk, filesystem, interface and hostdev (storage, misc, net) devices can. ",
         "Change the persistent config (--config) and restart it");
 }
 

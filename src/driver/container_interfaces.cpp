@@ -28,7 +28,9 @@ Result<void> ContainerDomain::withPlugger(domain::Config& config, LiveParts& par
     };
     InterfacePlugger plugger(driver_.parser(), interfacePlace(netns.get()), config, parts.facts.interfaces,
                              save);
-    return work(plugger);
+    auto done = work(plugger);
+    auto saved = save(); // also what is left after a failure
+    return done ? saved : done;
 }
 
 /** The rules of interfaces, where those of the configs differ. */
@@ -71,9 +73,11 @@ Result<void> reconnect(const InterfacePlace& place, const domain::Interface& int
 
 Result<void> ContainerDomain::settleInterfaces() {
     VZ_TRY(auto container, running());
-    VZ_TRY(auto netns, container->networkNamespace());
     auto config = current();
     VZ_TRY(auto parts, liveParts());
+    if (parts.facts.interfaces.empty() && config.definition().interfaces.empty())
+        return {};
+    VZ_TRY(auto netns, container->networkNamespace());
     const auto all = parts.facts.interfaces;
     for (const auto& used : all) {
         if (isWanted(config.definition(), used.name))

@@ -80,9 +80,17 @@ bool sameSource(const domain::Interface& a, const domain::Interface& b) {
            a.virtualPort == b.virtualPort;
 }
 
-} // namespace
-
-namespace {
+/** From one bridge to another, or that of another network. */
+Result<void> checkMove(const domain::Interface& was, const domain::Interface& now) {
+    auto plain = [](const domain::Interface& interface) {
+        return interface.plug == "bridge" && !interface.virtualPort && !interface.vlan;
+    };
+    if (plain(was) && plain(now))
+        return {};
+    return fail(ErrorCode::OperationUnsupported, "the interface ", was.mac,
+                " can only be moved from one bridge to another while it is plugged in, not from type '",
+                was.plug, "' to '", now.plug, "': detach it and attach it again");
+}
 
 /** A trunk carries its tags as they are; else there is one, which the guest does not see. */
 std::vector<ct::PortVlan> portVlans(const domain::Vlan& vlan) {
@@ -217,29 +225,29 @@ Result<void> InterfacePlugger::unplug(const std::string& name) {
     auto* entry = find(name);
     if (!entry)
         return {};
-    auto done = unplugInterface(place_, *entry);
+    VZ_CHECK(unplugInterface(place_, *entry));
     std::erase_if(used_, [&](const auto& used) { return used.name == name; });
     auto lent = std::any_of(used_.begin(), used_.end(),
                             [](const auto& used) { return used.link.kind == ct::LinkKind::Moved; });
     if (!lent)
         dropNamespace(place_.runDir);
-    return done;
+    return {};
 }
 
 Result<void> InterfacePlugger::change(const domain::Interface& was, size_t index) {
     if (!find(was.mac))
         return fail(ErrorCode::DeviceMissing, "the interface ", was.mac, " is not plugged in");
     VZ_CHECK(checkChange(was, wanted(index)));
-    auto* entry = find(was.mac);
-    if (!sameSource(was, wanted(index))) {
-        VZ_CHECK(replug(was, index));
-        entry = find(was.mac);
-        // A port is isolated in its bridge.
-        if (was.isolated)
-            VZ_CHECK(restoreRules(place_.owner, was, *entry));
+    bool elsewhere = !sameSource(was, wanted(index));
+    Rollback undo;
+    if (elsewhere && wanted(index).type == "network") {
+        undo.add([&] { (void)unplug(newPortOf(was)); });
+        VZ_CHECK(takeNewPort(was, index));
     }
     const auto& now = wanted(index);
-    Rollback undo;
+    if (elsewhere)
+        VZ_CHECK(checkMove(was, now));
+    auto* entry = find(was.mac);
     if (!sameRules(was, now)) {
         noteRules(now, *entry);
         VZ_CHECK(save_());
@@ -253,11 +261,49 @@ Result<void> InterfacePlugger::change(const domain::Interface& was, size_t index
                 (void)ct::setMtu(place_.netns, entry->link, was.mtu);
         });
     }
+    VZ_TRY(auto before, netInterfaceOf(was));
     VZ_TRY(auto plan, netInterfaceOf(now));
+    undo.add([&] { (void)ct::setLinkUp(place_.netns, entry->link, before); });
     VZ_CHECK(ct::setLinkUp(place_.netns, entry->link, plan));
     VZ_CHECK(connectRouted(now, *entry, place_.netns));
+    if (elsewhere) {
+        undo.add([&] { (void)ct::setBridge(entry->link, was.bridge); });
+        VZ_CHECK(ct::setBridge(entry->link, now.bridge));
+        // A port is isolated in its bridge.
+        if (now.isolated)
+            VZ_CHECK(restoreRules(place_.owner, now, *entry));
+    }
     undo.dismiss();
+    if (elsewhere)
+        changePort(was);
     return {};
+}
+
+/** The name of the entry that has the port until the interface is moved: one that is cut off is found. */
+std::string InterfacePlugger::newPortOf(const domain::Interface& was) {
+    return cat(was.mac, " new");
+}
+
+Result<void> InterfacePlugger::takeNewPort(const domain::Interface& was, size_t index) {
+    auto id = abi::newUuid();
+    add({.name = newPortOf(was), .network = wanted(index).network, .portId = id});
+    VZ_CHECK(save_());
+    VZ_TRY(auto port, takePort(place_.owner, wanted(index), id));
+    VZ_TRY(config_, config_.withPort(parser_, index, port));
+    return {};
+}
+
+void InterfacePlugger::changePort(const domain::Interface& was) {
+    auto* entry = find(was.mac);
+    UsedInterface old{.network = entry->network, .portId = entry->portId};
+    auto* fresh = find(newPortOf(was));
+    entry->network = fresh ? fresh->network : "";
+    entry->portId = fresh ? fresh->portId : "";
+    std::erase_if(used_, [&](const auto& each) { return each.name == newPortOf(was); });
+    if (old.portId.empty())
+        return;
+    if (auto released = releasePort(old.network, old.portId); !released)
+        log::warning("a port stays taken: ", released.error().message());
 }
 
 Result<void> InterfacePlugger::changeAll(const domain::Definition& was) {
@@ -277,41 +323,6 @@ Result<void> InterfacePlugger::changeAll(const domain::Definition& was) {
     return {};
 }
 
-/** Into another bridge, or that of another network. */
-Result<void> InterfacePlugger::replug(const domain::Interface& was, size_t index) {
-    const auto before = wanted(index);
-    // Under a name of its own: if this is cut off, the port is found and given back.
-    UsedInterface fresh{.name = cat(was.mac, " new"), .network = before.network};
-    Rollback undo;
-    if (before.type == "network") {
-        fresh.portId = abi::newUuid();
-        add(fresh);
-        undo.add([&] { (void)unplug(fresh.name); });
-        VZ_CHECK(save_());
-        VZ_TRY(auto port, takePort(place_.owner, before, fresh.portId));
-        VZ_TRY(config_, config_.withPort(parser_, index, port));
-    }
-    const auto& now = wanted(index);
-    bool possible = was.plug == "bridge" && now.plug == "bridge" && !was.virtualPort && !now.virtualPort &&
-                    !was.vlan && !now.vlan;
-    if (!possible)
-        return fail(ErrorCode::OperationUnsupported, "the interface ", was.mac,
-                    " can only be moved from one bridge to another while it is plugged in, not from type '",
-                    was.plug, "' to '", now.plug, "': detach it and attach it again");
-    auto* used = find(was.mac);
-    VZ_CHECK(ct::setBridge(used->link, now.bridge));
-    undo.dismiss();
-    UsedInterface old{.name = used->name, .network = used->network, .portId = used->portId};
-    used->network = fresh.network;
-    used->portId = fresh.portId;
-    std::erase_if(used_, [&](const auto& each) { return each.name == fresh.name; });
-    if (!old.portId.empty()) {
-        if (auto released = releasePort(old.network, old.portId); !released)
-            log::warning("a port stays taken: ", released.error().message());
-    }
-    return {};
-}
-
 Result<void> unplugInterface(const InterfacePlace& place, const UsedInterface& used) {
     std::optional<Error> first;
     auto attempt = [&](Result<void> done) {
@@ -321,8 +332,10 @@ Result<void> unplugInterface(const InterfacePlace& place, const UsedInterface& u
     bool made = !used.link.hostName.empty() || !used.link.guestName.empty();
     if (made) {
         dropRules(place.owner, used);
-        if (!used.downScript.empty())
-            attempt(runScript(used.downScript, used.link.hostName));
+        if (!used.downScript.empty()) {
+            if (auto ran = runScript(used.downScript, used.link.hostName); !ran)
+                log::warning(ran.error().message()); // it has been told, whatever it makes of that
+        }
         if (!used.switchBridge.empty())
             attempt(removeSwitchPort(used.link.hostName));
         auto kept = file::open(keptNamespace(place.runDir), O_RDONLY);

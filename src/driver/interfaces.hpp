@@ -40,7 +40,7 @@ public:
     Result<void> plug(size_t index);
     /** One <hostdev type='net'>. */
     Result<void> plugHostDevice(size_t index);
-    /** Takes one out by its name and forgets it; also if part of that failed, which is the error. */
+    /** Takes one out by its name. If part of that fails it stays written down, and can be tried again. */
     Result<void> unplug(const std::string& name);
     /**
      * Makes of the interface that is @p was what interface @p index of the config says. OperationUnsupported
@@ -52,7 +52,9 @@ public:
 
 private:
     Result<void> make(domain::UsedInterface& entry, size_t index);
-    Result<void> replug(const domain::Interface& was, size_t index);
+    static std::string newPortOf(const domain::Interface& was);
+    Result<void> takeNewPort(const domain::Interface& was, size_t index);
+    void changePort(const domain::Interface& was);
     domain::UsedInterface& add(domain::UsedInterface entry);
     domain::UsedInterface* find(const std::string& name);
     Result<void> failed(const std::string& name, Error error);

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 from harness.guest import wait_for
-from harness.interfaces import interface_of, links, nic, ping, ports, supervisor_of
+from harness.interfaces import exchange, interface_of, links, nic, ping, ports, supervisor_of
 
 pytest_plugins = ["harness.interface_fixtures"]
 
@@ -52,6 +52,7 @@ def test_other_networks(daemon, make_network, make_guest, uplink, bridge, kind):
               .define().start().ready() for number in (1, 2)]
     ping(guests[0], "192.0.2.2")
     ping(guests[0], "192.0.2.254")
+    exchange(daemon, guests[0], "192.0.2.1")
     assert len(ports(daemon)) == 2
     shown = interface_of(guests[0])
     assert shown.get("type") == {"isolated": "network", "bridge": "bridge", "macvlan": "direct"}[kind]
@@ -74,11 +75,13 @@ def test_network_that_is_not_active(daemon, make_network, make_guest):
     assert done.returncode and "nowhere" in done.stderr
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("mode", ["bridge", "private", "vepa", "passthrough"])
 def test_direct(daemon, make_guest, uplink, mode):
     guest = make_guest("ct1", devices=nic(1, "direct", f"<source dev='up0' mode='{mode}'/>"))
     guest.define().start().ready()
     ping(guest, "192.0.2.254")
+    exchange(daemon, guest, "192.0.2.1")
     other = make_guest("ct2", devices=nic(2, "direct", f"<source dev='up0' mode='{mode}'/>")).define()
     started = daemon.virsh("start", "ct2", check=False)
     assert (started.returncode == 0) == (mode != "passthrough"), started.stderr
@@ -149,10 +152,12 @@ HOSTDEV = """<hostdev mode='capabilities' type='net'><source><interface>nic0</in
     <ip address='192.0.2.1' family='ipv4' prefix='24'/></hostdev>"""
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("end", ["destroy", "poweroff", "supervisor", "both"])
 def test_lent_interface_comes_back(daemon, lent, make_guest, end):
     guest = make_guest(devices=HOSTDEV).define().start().ready()
     ping(guest, "192.0.2.254")
+    exchange(daemon, guest, "192.0.2.1")
     assert "nic0" not in links(daemon)
     guest.inside("/bin/ip", "link", "set", "nic0", "down")
     guest.inside("/bin/ip", "link", "set", "nic0", "address", "52:54:00:99:99:99", "name", "mine", "mtu", "1300")
