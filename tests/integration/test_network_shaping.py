@@ -42,12 +42,23 @@ def bandwidth(inbound="", outbound=""):
         "<outbound />", "")
 
 
-def rate_to(daemon, guest):
-    return traffic.bytes_per_second(traffic.in_guest(guest), "192.0.2.11", daemon.namespace.enter())
+def rate_to(daemon, inside):
+    return traffic.bytes_per_second(inside, "192.0.2.11", daemon.namespace.enter())
 
 
-def rate_from(daemon, guest, seconds=0.8):
-    return traffic.bytes_per_second(daemon.namespace.enter(), "192.0.2.1", traffic.in_guest(guest), seconds)
+def rate_from(daemon, inside, seconds=0.8):
+    return traffic.bytes_per_second(daemon.namespace.enter(), "192.0.2.1", inside, seconds)
+
+
+def check_rate(measure, limit):
+    """Never above the limit, and as fast as that, unless the machine is too busy three times in a row."""
+    found = []
+    while len(found) < 3:
+        found.append(measure() / 1000)
+        assert found[-1] < limit * 1.1
+        if found[-1] > limit * 0.9:
+            return
+    raise AssertionError(f"{found} kB/s at a limit of {limit}")
 
 
 def tuned(daemon, *flags):
@@ -66,14 +77,15 @@ def links(daemon, kind=None):
 
 def test_a_limit_holds(daemon, plugged):
     guest = plugged(extra=bandwidth(f"average='{LIMIT}'", f"average='{LIMIT}'"))
-    assert rate_to(daemon, guest) == pytest.approx(LIMIT * 1000, rel=0.1)
-    assert rate_from(daemon, guest) == pytest.approx(LIMIT * 1000, rel=0.1)
+    inside = traffic.in_guest(guest)
+    check_rate(lambda: rate_to(daemon, inside), LIMIT)
+    check_rate(lambda: rate_from(daemon, inside), LIMIT)
     # Changed while it runs, in one direction and for the next start only, then taken away.
     daemon.virsh("domiftune", "ct1", MAC, "--outbound", "1000", "--live")
-    assert rate_from(daemon, guest) == pytest.approx(1000 * 1000, rel=0.1)
+    check_rate(lambda: rate_from(daemon, inside), 1000)
     assert tuned(daemon, "--config")["outbound.average"] == LIMIT
     daemon.virsh("domiftune", "ct1", MAC, "--inbound", "0", "--outbound", "0", "--live", "--config")
-    assert rate_from(daemon, guest, 0.1) > 4 * LIMIT * 1000
+    assert rate_from(daemon, inside, 0.1) > 4 * LIMIT * 1000
     assert not links(daemon, "ifb")
     assert "<bandwidth" not in guest.live_xml() and "<bandwidth" not in guest.live_xml("--inactive")
 
@@ -113,8 +125,7 @@ def test_limits_after_a_crash(daemon, plugged):
     guest = plugged(extra=bandwidth(outbound=f"average='{LIMIT}'"))
     init, inside = guest.id(), traffic.in_guest(guest)
     daemon.kill9()
-    assert traffic.bytes_per_second(daemon.namespace.enter(), "192.0.2.1", inside) == pytest.approx(
-        LIMIT * 1000, rel=0.1)
+    check_rate(lambda: rate_from(daemon, inside), LIMIT)
     daemon.start()
     assert tuned(daemon)["outbound.average"] == LIMIT and links(daemon, "ifb")
     daemon.kill9()

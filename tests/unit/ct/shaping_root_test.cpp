@@ -170,12 +170,18 @@ TEST_CASE("a limit of 20 Mbit/s is one, in both directions") {
     using namespace std::chrono_literals;
     double free = measure(here.get(), guest.get(), "192.0.2.2", 200ms);
     GOOD(setBandwidth("vnet7", {{.average = 2500}, {.average = 2500}}));
-    double in = measure(here.get(), guest.get(), "192.0.2.2", 1000ms);
-    double out = measure(guest.get(), here.get(), "192.0.2.1", 1000ms);
-    INFO("free " << free << ", in " << in << ", out " << out);
     CHECK(free > 25e6);
-    CHECK(in == Approx(2.5e6).epsilon(0.1));
-    CHECK(out == Approx(2.5e6).epsilon(0.1));
+    // A machine that is busy may not be as fast as it is allowed to be, but hardly three times.
+    auto holds = [&](int from, int to, const char* address) {
+        double rate = 0;
+        for (int attempt = 0; attempt < 3 && rate < 2.25e6; ++attempt) {
+            rate = measure(from, to, address, 800ms);
+            CHECK(rate < 2.75e6);
+        }
+        CHECK(rate > 2.25e6);
+    };
+    holds(here.get(), guest.get(), "192.0.2.2");
+    holds(guest.get(), here.get(), "192.0.2.1");
 }
 
 TEST_CASE("bandwidth is set, changed and taken away in both directions") {
