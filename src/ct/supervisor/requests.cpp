@@ -137,6 +137,9 @@ Result<ct::Message> Supervisor::counters(const ct::Record& body) {
     }
     spec_.limits = std::move(limits.rlimits);
     spec_.sharedMemPages = limits.sharedMemPages;
+    spec_.counters = std::move(limits.set);
+    if (view_)
+        view_->setCounters(spec_.counters);
     return ok();
 }
 
