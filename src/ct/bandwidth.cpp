@@ -44,10 +44,10 @@ tc_ratespec rateSpec(uint64_t rate) {
     return spec;
 }
 
-/** Bytes that may go at once so that a timer that is late costs nothing: those of 10 ms, and one packet of
+/** Bytes that may go at once so that a timer that is late costs nothing: those of 20 ms, and one packet of
  * segments that the network card would cut. */
 uint64_t leastBurst(uint64_t rate) {
-    return std::max<uint64_t>(rate / 100, 16 << 10);
+    return std::max<uint64_t>(rate / 50, 16 << 10);
 }
 
 RtMessage classOf(int index, const BandwidthLimit& limit) {
@@ -69,9 +69,10 @@ RtMessage classOf(int index, const BandwidthLimit& limit) {
     return message;
 }
 
-/** Bytes, not packets: those differ by a factor of 1000. What waits is sent within 100 ms. */
+/** Bytes, not packets: those differ by a factor of 1000. What waits is sent within 200 ms, or is two of the
+ * largest. */
 RtMessage leafOf(int index, const BandwidthLimit& limit) {
-    uint64_t bytes = std::clamp<uint64_t>(times(limit.average, 100), 128 << 10, 64 << 20);
+    uint64_t bytes = std::clamp<uint64_t>(times(limit.average, 200), 128 << 10, 64 << 20);
     tc_fifo_qopt fifo{static_cast<uint32_t>(bytes)};
     auto message = tcMessage(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, index, classHandle, leafHandle);
     message.text(TCA_KIND, "bfifo").put(TCA_OPTIONS, fifo);

@@ -15,6 +15,7 @@
 #include <linux/neighbour.h>
 #include <map>
 #include <net/if.h>
+#include <optional>
 #include <set>
 
 namespace vz::ct {
@@ -69,6 +70,10 @@ Ip ipOf(uint8_t family, std::span<const char> bytes) {
     ip.family = family;
     std::copy_n(bytes.begin(), std::min(bytes.size(), ip.size()), ip.bytes.begin());
     return ip;
+}
+
+bool contains(const std::vector<Ip>& ips, const Ip& ip) {
+    return std::find(ips.begin(), ips.end(), ip) != ips.end();
 }
 
 /** The routes of our making: address and interface. */
@@ -300,7 +305,42 @@ Result<std::map<Ip, uint8_t>> addressesOf(RtSocket& socket, int index) {
     return present;
 }
 
-Result<void> configureInside(int netns, const Venet& wanted, const std::set<Ip>& ips,
+/** The address that packets by the default route of an interface leave with; none: there is no such route. */
+Result<std::optional<Ip>> defaultSource(RtSocket& socket, int index, uint8_t family) {
+    std::optional<Ip> source;
+    rtmsg header{};
+    header.rtm_family = family;
+    RtMessage message(RTM_GETROUTE, NLM_F_DUMP, header);
+    VZ_TRY(auto answer, socket.get<rtmsg>(message, [&](const rtmsg& route, const RtAttributes& found) {
+        if (route.rtm_dst_len == 0 && route.rtm_table == RT_TABLE_MAIN && route.rtm_type == RTN_UNICAST &&
+            found.value<int>(RTA_OIF) == index)
+            source = ipOf(family, found.bytes(RTA_PREFSRC));
+    }));
+    if (!answer)
+        return failErrno(answer.error, "cannot list routes");
+    return source;
+}
+
+/** By default it speaks from the first of its addresses. Another default route of the container's stays. */
+Result<void> setDefaultRoute(RtSocket& socket, int index, uint8_t family, const std::vector<Ip>& ips) {
+    auto first = std::find_if(ips.begin(), ips.end(), [&](const Ip& ip) { return ip.family == family; });
+    VZ_TRY(auto present, defaultSource(socket, index, family));
+    if (first != ips.end() && present == *first)
+        return {};
+    Ip any;
+    any.family = family;
+    if (present) {
+        auto message = routeMessage(RTM_DELROUTE, 0, any, 0, index);
+        VZ_CHECK(askLeniently(socket, message, {ESRCH}, "cannot remove the default route"));
+    }
+    if (first == ips.end())
+        return {};
+    auto message = routeMessage(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, any, 0, index);
+    message.put(RTA_PREFSRC, first->bytes.data(), first->size());
+    return askLeniently(socket, message, {EEXIST}, "cannot add the default route");
+}
+
+Result<void> configureInside(int netns, const Venet& wanted, const std::vector<Ip>& ips,
                              const std::array<char, 6>& mac) {
     VZ_TRY(auto socket, inNamespace(netns, CLONE_NEWNET, RtSocket::open));
     VZ_TRY(auto link, linkNamed(socket, wanted.guestName));
@@ -308,30 +348,22 @@ Result<void> configureInside(int netns, const Venet& wanted, const std::set<Ip>&
     VZ_TRY(auto present, addressesOf(socket, link.index));
     for (const auto& [ip, prefix] : present) {
         auto message = addressMessage(RTM_DELADDR, 0, ip, prefix, link.index);
-        if (!ips.contains(ip))
+        if (!contains(ips, ip))
             VZ_CHECK(askLeniently(socket, message, {EADDRNOTAVAIL}, cat("cannot remove ", ip.text())));
     }
     for (const auto& ip : ips) {
         auto message = addressMessage(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ip, ip.bits(), link.index);
         VZ_CHECK(askLeniently(socket, message, {EEXIST}, cat("cannot add the address ", ip.text())));
     }
-    for (uint8_t family : {AF_INET, AF_INET6}) {
-        bool used = std::any_of(ips.begin(), ips.end(), [&](const Ip& ip) { return ip.family == family; });
-        Ip any;
-        any.family = family;
-        auto message = routeMessage(used ? RTM_NEWROUTE : RTM_DELROUTE, used ? NLM_F_CREATE | NLM_F_EXCL : 0,
-                                    any, 0, link.index);
-        VZ_CHECK(askLeniently(socket, message,
-                              {used ? EEXIST : ESRCH, used ? EEXIST : ENETUNREACH, EAFNOSUPPORT},
-                              cat("cannot set the default route by ", wanted.guestName)));
-    }
+    for (uint8_t family : {AF_INET, AF_INET6})
+        VZ_CHECK(setDefaultRoute(socket, link.index, family, ips));
     return {};
 }
 
-Result<void> setHostRoutes(RtSocket& socket, int index, const std::set<Ip>& ips) {
+Result<void> setHostRoutes(RtSocket& socket, int index, const std::vector<Ip>& ips) {
     VZ_TRY(auto routes, ownRoutes(socket));
     for (const auto& [ip, link] : routes) {
-        if (link != index || ips.contains(ip))
+        if (link != index || contains(ips, ip))
             continue;
         auto message = routeMessage(RTM_DELROUTE, 0, ip, ip.bits(), index);
         VZ_CHECK(askLeniently(socket, message, {ESRCH}, cat("cannot remove the route to ", ip.text())));
@@ -345,7 +377,7 @@ Result<void> setHostRoutes(RtSocket& socket, int index, const std::set<Ip>& ips)
 
 /** Answers for the addresses where they would be looked for. A link on which that is not possible (a tunnel)
  * has nobody who asks. */
-Result<void> answerOutside(RtSocket& socket, int hostEnd, const std::set<Ip>& ips) {
+Result<void> answerOutside(RtSocket& socket, int hostEnd, const std::vector<Ip>& ips) {
     VZ_TRY(auto outside, lookOutside(socket));
     for (const auto& ip : ips) {
         for (int link : outside.linksFor(ip)) {
@@ -365,10 +397,10 @@ Result<void> answerOutside(RtSocket& socket, int hostEnd, const std::set<Ip>& ip
 } // namespace
 
 Result<void> configureVenet(int netns, const Venet& wanted) {
-    std::set<Ip> ips;
+    std::vector<Ip> ips;
     for (const auto& text : wanted.addresses) {
         VZ_TRY(auto ip, parseIp(text));
-        ips.insert(ip);
+        ips.push_back(ip);
     }
     VZ_CHECK(setPacketGuard(wanted.hostName, {PacketGuard::Kind::Routed, {}, wanted.addresses}));
     VZ_TRY(auto socket, RtSocket::open());

@@ -17,7 +17,8 @@ namespace vz::ct {
 struct Venet {
     std::string hostName;
     std::string guestName;
-    std::vector<std::string> addresses; ///< IPv4 and IPv6
+    std::vector<std::string>
+        addresses; ///< IPv4 and IPv6; the first of each is what the container speaks from
 };
 
 /**

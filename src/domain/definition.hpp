@@ -102,8 +102,8 @@ struct Interface {
     std::string targetDev;          ///< host-side name
     std::string guestDev;           ///< <guest dev=>; live: the name inside
     bool linkUp = true;
-    bool isolated = false;                    ///< <port isolated='yes'/>
-    bool routed = false;                      ///< <model type='venet'/>: OpenVZ's routed network
+    bool isolated = false; ///< <port isolated='yes'/>
+    bool routed = false;   ///< OpenVZ's network: type "ethernet", and inside its name is venet0
     std::optional<AntiSpoofing> antiSpoofing; ///< the domain's <vz:anti-spoofing>
     unsigned mtu = 0;
     std::vector<ct::IpAddress> addresses;

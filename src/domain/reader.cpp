@@ -302,7 +302,7 @@ Result<Interface> readInterface(xmlNode* element) {
     interface.downScript = xml::attribute(xml::child(element, "downscript"), "path");
     interface.targetDev = xml::attribute(xml::child(element, "target"), "dev");
     interface.guestDev = xml::attribute(xml::child(element, "guest"), "dev");
-    interface.routed = xml::attribute(xml::child(element, "model"), "type") == "venet";
+    interface.routed = interface.type == "ethernet" && interface.guestDev == "venet0";
     interface.linkUp = xml::attribute(xml::child(element, "link"), "state") != "down";
     VZ_TRY(interface.mtu, numberAttribute(xml::child(element, "mtu"), "size", 0u));
     VZ_CHECK(readIp(element, interface.addresses, interface.routes));

@@ -46,6 +46,12 @@ Result<void> allowOnly(xmlNode* element, const char* name, std::initializer_list
 
 Result<void> checkRawInterface(xmlNode* interface) {
     VZ_CHECK(allowOnly(interface, "trustGuestRxFilters", {"no"}));
+    for (const char* name : {"bandwidth", "filterref", "port"}) {
+        if (xml::attribute(interface, "type") == "direct" && xml::child(interface, name))
+            return unsupported("<", name,
+                               "> of an <interface type='direct'> is not possible for containers: root ",
+                               "in the container could take it away. Use a bridge");
+    }
     return refuseAttributes(interface, {"managed"});
 }
 
@@ -154,18 +160,17 @@ Result<void> checkAddress(const std::string& address, unsigned prefix, std::stri
 
 /** OpenVZ's routed network: addresses are single, and the routes follow from them. */
 Result<void> checkRouted(const Interface& interface) {
-    if (interface.type != "ethernet")
-        return unsupported("<model type='venet'> is for <interface type='ethernet'>, not '", interface.type,
-                           "'");
     if (!interface.routes.empty())
-        return unsupported("an interface with <model type='venet'> has its routes by itself: remove <route>");
+        return unsupported(
+            "an <interface type='ethernet'> that is venet0 inside has its routes by itself: remove <route>");
     if (!interface.script.empty() || !interface.downScript.empty())
-        return unsupported("an interface with <model type='venet'> is set up by itself: remove <script>");
+        return unsupported(
+            "an <interface type='ethernet'> that is venet0 inside is set up by itself: remove <script>");
     for (const auto& address : interface.addresses) {
         auto bits = addressBits(address.address);
         if ((address.prefix && address.prefix != bits) || !address.peer.empty())
             return unsupported("<ip address='", address.address,
-                               "'> of an interface with <model type='venet'> ",
+                               "'> of an <interface type='ethernet'> that is venet0 inside ",
                                "is one address: remove the prefix and the peer");
     }
     return {};
@@ -177,16 +182,6 @@ Result<void> checkRules(const Interface& interface) {
     if (interface.addresses.size() > ct::PacketGuard::mostAddresses)
         return fail(ErrorCode::XmlError, "an <interface> can have ", ct::PacketGuard::mostAddresses,
                     " addresses, not ", interface.addresses.size());
-    const auto& inbound = interface.bandwidth.inbound;
-    if (inbound && inbound->floor && interface.type != "network")
-        return unsupported("<inbound floor='", inbound->floor,
-                           "'> is kept by a network: it is for <interface type='network'> only");
-    bool whole = interface.type == "direct";
-    if (whole && (inbound || interface.bandwidth.outbound || interface.filter || interface.isolated))
-        return unsupported(
-            "<bandwidth>, <filterref> and <port isolated=> of the interface ", interface.mac,
-            " are not possible with type='direct': root in the container could take them away. ",
-            "Use a bridge");
     if (interface.antiSpoofing == AntiSpoofing::Address && interface.addresses.empty() &&
         (interface.type == "bridge" || interface.type == "network"))
         return unsupported(
@@ -279,10 +274,6 @@ Result<void> checkUnique(const Definition& definition) {
         if (!disks.insert(disk.target).second)
             return twice("the <disk> target", disk.target);
     }
-    if (std::count_if(definition.interfaces.begin(), definition.interfaces.end(),
-                      [](const auto& interface) { return interface.routed; }) > 1)
-        return unsupported(
-            "a container has one interface with <model type='venet'>: give all addresses to it");
     for (const auto& interface : definition.interfaces) {
         if (!macs.insert(interface.mac).second)
             return twice("the MAC address", interface.mac);

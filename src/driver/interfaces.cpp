@@ -67,8 +67,6 @@ Result<void> checkChange(const domain::Interface& was, const domain::Interface& 
         what = "<guest dev=>";
     else if (!now.targetDev.empty() && now.targetDev != was.targetDev)
         what = "<target dev=>";
-    else if (now.routed != was.routed)
-        what = "<model type='venet'>";
     else if (now.addresses != was.addresses && !now.routed)
         what = "<ip>";
     else if (now.routes != was.routes)
@@ -125,7 +123,6 @@ Result<ct::NetInterface> netInterfaceOf(const domain::Interface& interface) {
     if (interface.routed) {
         // Its addresses and routes are made together with the host's.
         out.addresses.clear();
-        out.guestName = interface.guestDev.empty() ? "venet0" : interface.guestDev;
     } else if (interface.plug == "bridge") {
         if (!interface.virtualPort) {
             out.bridge = interface.bridge;
@@ -274,8 +271,13 @@ Result<void> InterfacePlugger::change(const domain::Interface& was, size_t index
     undo.add([&] { (void)ct::setLinkUp(place_.netns, entry->link, before); });
     VZ_CHECK(ct::setLinkUp(place_.netns, entry->link, plan));
     VZ_CHECK(connectRouted(now, *entry, place_.netns));
-    if (elsewhere)
+    if (elsewhere) {
+        undo.add([&] { (void)ct::setBridge(entry->link, was.bridge); });
         VZ_CHECK(ct::setBridge(entry->link, now.bridge));
+        // A port is isolated in its bridge.
+        if (now.isolated)
+            VZ_CHECK(restoreRules(place_.owner, now, *entry));
+    }
     undo.dismiss();
     if (elsewhere)
         changePort(was);

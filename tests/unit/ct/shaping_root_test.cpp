@@ -47,7 +47,7 @@ private:
 
 #define GOOD(...)                                                                                            \
     do {                                                                                                     \
-        if (const auto& done = (__VA_ARGS__); !done)                                                                \
+        if (const auto& done = (__VA_ARGS__); !done)                                                         \
             FAIL(done.error().message());                                                                    \
     } while (false)
 
@@ -121,22 +121,26 @@ double measure(int from, int to, const char* serverAddress, std::chrono::millise
     double rate = 0;
     {
         UniqueFd stream(::accept(server.get(), nullptr, nullptr));
-        std::vector<char> block(65536);
-        auto now = [] { return std::chrono::steady_clock::now(); };
-        // What was saved up as a burst is gone after the first packets.
-        auto start = now() + window / 5;
-        auto begin = start;
-        size_t bytes = 0;
-        for (auto at = now(); at < start + window; at = now()) {
-            ssize_t got = ::recv(stream.get(), block.data(), block.size(), 0);
-            if (got <= 0)
-                break;
-            if (at < start)
-                begin = now();
-            else
-                bytes += static_cast<size_t>(got);
-        }
-        rate = static_cast<double>(bytes) / std::chrono::duration<double>(now() - begin).count();
+        // All that is there is taken when the counting begins and when it ends: it does not matter how late
+        // this thread runs. What was saved up as a burst is gone after the first packets.
+        std::vector<char> block(1 << 20);
+        auto drain = [&](std::chrono::milliseconds time) {
+            size_t bytes = 0;
+            for (auto end = std::chrono::steady_clock::now() + time;;) {
+                ssize_t got = ::recv(stream.get(), block.data(), block.size(), MSG_DONTWAIT);
+                if (got > 0)
+                    bytes += static_cast<size_t>(got);
+                else if (std::chrono::steady_clock::now() > end || errno != EAGAIN)
+                    return bytes;
+                else
+                    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+            }
+        };
+        (void)drain(window / 5);
+        auto begin = std::chrono::steady_clock::now();
+        size_t bytes = drain(window);
+        rate = static_cast<double>(bytes) /
+               std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     }
     server.reset();
     sender.join();
@@ -166,12 +170,18 @@ TEST_CASE("a limit of 20 Mbit/s is one, in both directions") {
     using namespace std::chrono_literals;
     double free = measure(here.get(), guest.get(), "192.0.2.2", 200ms);
     GOOD(setBandwidth("vnet7", {{.average = 2500}, {.average = 2500}}));
-    double in = measure(here.get(), guest.get(), "192.0.2.2", 1500ms);
-    double out = measure(guest.get(), here.get(), "192.0.2.1", 1500ms);
-    INFO("free " << free << ", in " << in << ", out " << out);
     CHECK(free > 25e6);
-    CHECK(in == Approx(2.5e6).epsilon(0.1));
-    CHECK(out == Approx(2.5e6).epsilon(0.1));
+    // A machine that is busy may not be as fast as it is allowed to be, but hardly three times.
+    auto holds = [&](int from, int to, const char* address) {
+        double rate = 0;
+        for (int attempt = 0; attempt < 3 && rate < 2.25e6; ++attempt) {
+            rate = measure(from, to, address, 800ms);
+            CHECK(rate < 2.75e6);
+        }
+        CHECK(rate > 2.25e6);
+    };
+    holds(here.get(), guest.get(), "192.0.2.2");
+    holds(guest.get(), here.get(), "192.0.2.1");
 }
 
 TEST_CASE("bandwidth is set, changed and taken away in both directions") {
