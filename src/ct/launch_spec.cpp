@@ -90,6 +90,9 @@ void visit(Codec& codec, Value& spec) {
     codec("init-uid", spec.initUid);
     codec("init-gid", spec.initGid);
     codec("hostname", spec.hostname);
+    codec("write-hostname", spec.writeHostname);
+    codec("nameserver", spec.nameservers);
+    codec("search-domain", spec.searchDomains);
     codec("root", spec.root);
     codec("mount", spec.mounts);
     codec("dev-size", spec.devSize);

@@ -87,6 +87,10 @@ struct LaunchSpec {
     uint32_t initUid = 0;                 ///< ids inside the container that init runs as
     uint32_t initGid = 0;
     std::string hostname; ///< UTS name; left as it is if empty
+    // Written into the root at every boot:
+    bool writeHostname = false;
+    std::vector<std::string> nameservers; ///< addresses
+    std::vector<std::string> searchDomains;
 
     Mount root;
     std::vector<Mount> mounts;

@@ -1,237 +1,22 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "ct/network.hpp"
 
-#include "base/rollback.hpp"
-#include "ct/namespace_thread.hpp"
+#include "base/unique_fd.hpp"
+#include "ct/net_addresses.hpp"
+#include "ct/net_vlan.hpp"
+#include "ct/netlink.hpp"
 
-#include <netlink/netlink.h>
-#include <netlink/route/addr.h>
-#include <netlink/route/link.h>
+#include <netlink/route/link/macvlan.h>
 #include <netlink/route/link/veth.h>
-#include <netlink/route/nexthop.h>
-#include <netlink/route/route.h>
 
-#include <arpa/inet.h>
-#include <cstring>
+#include <fcntl.h>
 #include <linux/if.h>
-#include <memory>
-#include <set>
 
 namespace vz::ct {
 
+using netlink::Link;
+
 namespace {
-
-struct Release {
-    void operator()(nl_sock* socket) const { ::nl_socket_free(socket); }
-    void operator()(nl_cache* cache) const { ::nl_cache_free(cache); }
-    void operator()(nl_addr* address) const { ::nl_addr_put(address); }
-    void operator()(rtnl_link* link) const { ::rtnl_link_put(link); }
-    void operator()(rtnl_addr* address) const { ::rtnl_addr_put(address); }
-    void operator()(rtnl_route* route) const { ::rtnl_route_put(route); }
-};
-using Socket = std::unique_ptr<nl_sock, Release>;
-using Cache = std::unique_ptr<nl_cache, Release>;
-using Address = std::unique_ptr<nl_addr, Release>;
-using Link = std::unique_ptr<rtnl_link, Release>;
-
-template<typename... Parts>
-Error failNetlink(int code, const Parts&... parts) {
-    return fail(ErrorCode::SystemError, parts..., ": ", ::nl_geterror(code));
-}
-
-Result<Socket> connectHere() {
-    Socket socket(::nl_socket_alloc());
-    if (!socket)
-        return fail(ErrorCode::NoMemory, "cannot make a netlink socket");
-    if (int rc = ::nl_connect(socket.get(), NETLINK_ROUTE); rc < 0)
-        return failNetlink(rc, "cannot open a netlink socket");
-    return socket;
-}
-
-/** A socket keeps the namespace it was made in, so only its making needs to happen inside. */
-Result<Socket> connectIn(int netns) {
-    return inNamespace(netns, CLONE_NEWNET, connectHere);
-}
-
-Result<Cache> allLinks(nl_sock* socket) {
-    nl_cache* links = nullptr;
-    if (int rc = ::rtnl_link_alloc_cache(socket, AF_UNSPEC, &links); rc < 0)
-        return failNetlink(rc, "cannot list network interfaces");
-    return Cache(links);
-}
-
-/** Nothing in it if there is no such interface. */
-Result<Link> findLink(nl_sock* socket, const std::string& name) {
-    rtnl_link* link = nullptr;
-    int rc = ::rtnl_link_get_kernel(socket, 0, name.c_str(), &link);
-    if (rc == -NLE_OBJ_NOTFOUND || rc == -NLE_NODEV)
-        return Link();
-    if (rc < 0)
-        return failNetlink(rc, "cannot look up the network interface ", name);
-    return Link(link);
-}
-
-Result<Link> needLink(nl_sock* socket, const std::string& name) {
-    VZ_TRY(auto link, findLink(socket, name));
-    if (!link)
-        return fail(ErrorCode::DeviceMissing, "there is no network interface ", name);
-    return link;
-}
-
-Result<void> changeUp(nl_sock* socket, const std::string& name, bool up) {
-    VZ_TRY(auto link, needLink(socket, name));
-    Link change(::rtnl_link_alloc());
-    if (up)
-        ::rtnl_link_set_flags(change.get(), IFF_UP);
-    else
-        ::rtnl_link_unset_flags(change.get(), IFF_UP);
-    if (int rc = ::rtnl_link_change(socket, link.get(), change.get(), 0); rc < 0)
-        return failNetlink(rc, "cannot set interface ", name, up ? " up" : " down");
-    return {};
-}
-
-Result<std::string> freeName(nl_sock* socket, std::string_view prefix) {
-    VZ_TRY(auto links, allLinks(socket));
-    std::set<std::string> names;
-    for (auto* object = ::nl_cache_get_first(links.get()); object; object = ::nl_cache_get_next(object))
-        names.insert(::rtnl_link_get_name(reinterpret_cast<rtnl_link*>(object)));
-    for (unsigned number = 0;; ++number)
-        if (auto name = cat(prefix, number); !names.contains(name))
-            return name;
-}
-
-Result<Address> parseAddress(const std::string& text, unsigned prefix) {
-    nl_addr* parsed = nullptr;
-    // Without AF_UNSPEC's guesses: "1:2:3:4:5:6" would be taken for a MAC address.
-    int family = text.find(':') == std::string::npos ? AF_INET : AF_INET6;
-    if (text.find('/') != std::string::npos || ::nl_addr_parse(text.c_str(), family, &parsed) < 0)
-        return fail(ErrorCode::ConfigUnsupported, "'", text, "' is not an IP address");
-    Address address(parsed);
-    unsigned most = family == AF_INET ? 32 : 128;
-    if (prefix > most)
-        return fail(ErrorCode::ConfigUnsupported, "prefix ", prefix, " of ", text, " is larger than ", most);
-    ::nl_addr_set_prefixlen(parsed, static_cast<int>(prefix));
-    return address;
-}
-
-unsigned fullPrefix(const std::string& address) {
-    return address.find(':') == std::string::npos ? 32 : 128;
-}
-
-Result<void> addAddress(nl_sock* socket, int index, const IpAddress& wanted) {
-    unsigned prefix = wanted.prefix ? wanted.prefix : fullPrefix(wanted.address);
-    bool v6 = fullPrefix(wanted.address) == 128;
-    std::unique_ptr<rtnl_addr, Release> address(::rtnl_addr_alloc());
-    ::rtnl_addr_set_ifindex(address.get(), index);
-    VZ_TRY(auto local,
-           parseAddress(wanted.address, wanted.peer.empty() ? prefix : fullPrefix(wanted.address)));
-    ::rtnl_addr_set_local(address.get(), local.get());
-    if (!wanted.peer.empty()) {
-        VZ_TRY(auto peer, parseAddress(wanted.peer, prefix));
-        ::rtnl_addr_set_peer(address.get(), peer.get());
-    } else if (!v6 && prefix < 31) {
-        in_addr raw;
-        std::memcpy(&raw, ::nl_addr_get_binary_addr(local.get()), sizeof raw);
-        raw.s_addr |= htonl((uint32_t{1} << (32 - prefix)) - 1);
-        Address broadcast(::nl_addr_build(AF_INET, &raw, sizeof raw));
-        ::rtnl_addr_set_broadcast(address.get(), broadcast.get());
-    }
-    if (v6) // configured by the owner of the host: no second of "tentative" before it can be used
-        ::rtnl_addr_set_flags(address.get(), IFA_F_NODAD);
-    if (int rc = ::rtnl_addr_add(socket, address.get(), 0); rc < 0)
-        return failNetlink(rc, "cannot add the address ", wanted.address, "/", prefix);
-    return {};
-}
-
-Result<void> addRoute(nl_sock* socket, int index, const IpRoute& wanted) {
-    std::unique_ptr<rtnl_route, Release> route(::rtnl_route_alloc());
-    VZ_TRY(auto destination, parseAddress(wanted.destination, wanted.prefix));
-    ::rtnl_route_set_family(route.get(), static_cast<uint8_t>(::nl_addr_get_family(destination.get())));
-    ::rtnl_route_set_dst(route.get(), destination.get());
-    if (wanted.metric)
-        ::rtnl_route_set_priority(route.get(), wanted.metric);
-    auto* hop = ::rtnl_route_nh_alloc();
-    ::rtnl_route_nh_set_ifindex(hop, index);
-    ::rtnl_route_add_nexthop(route.get(), hop); // the route frees it
-    if (wanted.gateway.empty()) {
-        ::rtnl_route_set_scope(route.get(), RT_SCOPE_LINK);
-    } else {
-        VZ_TRY(auto gateway, parseAddress(wanted.gateway, fullPrefix(wanted.gateway)));
-        ::rtnl_route_nh_set_gateway(hop, gateway.get());
-        ::rtnl_route_set_scope(route.get(), RT_SCOPE_UNIVERSE);
-    }
-    if (int rc = ::rtnl_route_add(socket, route.get(), NLM_F_EXCL); rc < 0)
-        return failNetlink(rc, "cannot add the route to ", wanted.destination, "/", wanted.prefix,
-                           wanted.gateway.empty() ? "" : " by ", wanted.gateway);
-    return {};
-}
-
-Result<Link> findBridge(nl_sock* socket, const std::string& name) {
-    VZ_TRY(auto bridge, findLink(socket, name));
-    if (!bridge)
-        return fail(ErrorCode::ConfigUnsupported, "there is no bridge '", name,
-                    "' on this host: create it, or change <source bridge=.../>");
-    const char* type = ::rtnl_link_get_type(bridge.get());
-    if (!type || std::string_view(type) != "bridge")
-        return fail(ErrorCode::ConfigUnsupported, "the interface '", name, "' is not a bridge");
-    return bridge;
-}
-
-Result<void> setMacs(rtnl_link* host, rtnl_link* guest, const std::string& mac) {
-    if (mac.empty())
-        return {};
-    nl_addr* parsed = nullptr;
-    if (::nl_addr_parse(mac.c_str(), AF_LLC, &parsed) < 0 || ::nl_addr_get_len(parsed) != 6)
-        return fail(ErrorCode::ConfigUnsupported, "'", mac, "' is not a MAC address");
-    Address address(parsed);
-    ::rtnl_link_set_addr(guest, parsed);
-    // A bridge takes the lowest MAC of its ports: a high first byte keeps it from changing with each start.
-    unsigned char bytes[6];
-    std::memcpy(bytes, ::nl_addr_get_binary_addr(parsed), sizeof bytes);
-    bytes[0] = bytes[0] == 0xfe ? 0xfa : 0xfe;
-    Address ours(::nl_addr_build(AF_LLC, bytes, sizeof bytes));
-    ::rtnl_link_set_addr(host, ours.get());
-    return {};
-}
-
-struct PairPlan {
-    std::string hostName;
-    std::string guestName;
-    rtnl_link* bridge;
-    unsigned mtu;
-};
-
-/** The netlink code of the kernel's answer, to be looked at for a name that was taken meanwhile. */
-Result<int> addPair(nl_sock* socket, int netns, const NetInterface& wanted, const PairPlan& plan) {
-    Link host(::rtnl_link_veth_alloc());
-    if (!host)
-        return fail(ErrorCode::NoMemory, "cannot describe a veth pair");
-    Link guest(::rtnl_link_veth_get_peer(host.get()));
-    ::rtnl_link_set_name(host.get(), plan.hostName.c_str());
-    ::rtnl_link_set_name(guest.get(), plan.guestName.c_str());
-    ::rtnl_link_set_ns_fd(guest.get(), netns);
-    VZ_CHECK(setMacs(host.get(), guest.get(), wanted.mac));
-    if (plan.mtu) {
-        ::rtnl_link_set_mtu(host.get(), plan.mtu);
-        ::rtnl_link_set_mtu(guest.get(), plan.mtu);
-    }
-    if (plan.bridge)
-        ::rtnl_link_set_master(host.get(), ::rtnl_link_get_ifindex(plan.bridge));
-    return ::rtnl_link_add(socket, host.get(), NLM_F_CREATE | NLM_F_EXCL);
-}
-
-Result<void> configureGuest(nl_sock* inside, const NetInterface& wanted, const std::string& name) {
-    VZ_TRY(auto link, needLink(inside, name));
-    int index = ::rtnl_link_get_ifindex(link.get());
-    for (const auto& address : wanted.addresses)
-        VZ_CHECK(addAddress(inside, index, address));
-    if (wanted.up)
-        VZ_CHECK(changeUp(inside, name, true));
-    // The kernel takes routes only over an interface that is up.
-    for (const auto& route : wanted.up ? wanted.routes : std::vector<IpRoute>())
-        VZ_CHECK(addRoute(inside, index, route));
-    return {};
-}
 
 Result<void> checkName(const std::string& name) {
     if (name.size() >= IFNAMSIZ || name.find_first_of("/ \t\n:") != std::string::npos || name == "." ||
@@ -242,102 +27,408 @@ Result<void> checkName(const std::string& name) {
     return {};
 }
 
-} // namespace
+Result<Link> findBridge(nl_sock* socket, const std::string& name) {
+    VZ_TRY(auto bridge, netlink::findLink(socket, name));
+    if (!bridge)
+        return fail(ErrorCode::ConfigUnsupported, "there is no bridge '", name,
+                    "' on this host: create it, or change <source bridge=.../>");
+    if (netlink::typeOf(bridge.get()) != "bridge")
+        return fail(ErrorCode::ConfigUnsupported, "the interface '", name, "' is not a bridge");
+    return bridge;
+}
 
-Result<CreatedInterface> createInterface(int netns, const NetInterface& wanted) {
-    VZ_CHECK(checkName(wanted.hostName));
-    VZ_CHECK(checkName(wanted.guestName));
-    VZ_TRY(auto outside, connectHere());
-    VZ_TRY(auto inside, connectIn(netns));
+Result<Link> findHostInterface(nl_sock* socket, const std::string& name, std::string_view element) {
+    VZ_TRY(auto link, netlink::findLink(socket, name));
+    if (!link)
+        return fail(ErrorCode::ConfigUnsupported, "there is no interface '", name,
+                    "' on this host: create it, or change ", element);
+    return link;
+}
+
+/** The interface inside, under whatever name it has by now; null if it is gone. */
+Result<Link> findInside(nl_sock* inside, const CreatedInterface& made) {
+    if (made.guestIndex)
+        return netlink::findLink(inside, made.guestIndex);
+    VZ_TRY(auto link, netlink::findLink(inside, made.guestName));
+    if (link && netlink::macOf(link.get()) != made.mac)
+        link.reset();
+    return link;
+}
+
+Result<Link> needInside(nl_sock* inside, const CreatedInterface& made) {
+    VZ_TRY(auto link, findInside(inside, made));
+    if (!link)
+        return fail(ErrorCode::DeviceMissing, "the interface ", made.guestName,
+                    " is not in the container any more");
+    return link;
+}
+
+/** The host end, if it is ours: somebody else's may have got the name since. */
+Result<Link> findHostEnd(nl_sock* outside, const CreatedInterface& made) {
+    VZ_TRY(auto link, netlink::findLink(outside, made.hostName));
+    bool ours = link && netlink::typeOf(link.get()) == "veth" &&
+                (made.mac.empty() || netlink::macOf(link.get()) == hostMac(made.mac));
+    if (!ours)
+        link.reset();
+    return link;
+}
+
+Result<Link> needHostEnd(nl_sock* outside, const CreatedInterface& made) {
+    VZ_TRY(auto link, findHostEnd(outside, made));
+    if (!link)
+        return fail(ErrorCode::DeviceMissing, "the interface ", made.hostName, " is not there any more");
+    return link;
+}
+
+/** The netlink code of the kernel's answer, to be looked at for a name that was taken meanwhile. */
+Result<int> addPair(nl_sock* socket, int netns, const CreatedInterface& plan, rtnl_link* bridge,
+                    unsigned mtu) {
+    Link host(::rtnl_link_veth_alloc());
+    if (!host)
+        return fail(ErrorCode::NoMemory, "cannot describe a veth pair");
+    Link guest(::rtnl_link_veth_get_peer(host.get()));
+    ::rtnl_link_set_name(host.get(), plan.hostName.c_str());
+    ::rtnl_link_set_name(guest.get(), plan.guestName.c_str());
+    ::rtnl_link_set_ns_fd(guest.get(), netns);
+    if (!plan.mac.empty()) {
+        VZ_TRY(auto inner, netlink::parseMac(plan.mac));
+        VZ_TRY(auto outer, netlink::parseMac(hostMac(plan.mac)));
+        ::rtnl_link_set_addr(guest.get(), inner.get());
+        ::rtnl_link_set_addr(host.get(), outer.get());
+    }
+    if (mtu) {
+        ::rtnl_link_set_mtu(host.get(), mtu);
+        ::rtnl_link_set_mtu(guest.get(), mtu);
+    }
+    if (bridge)
+        ::rtnl_link_set_master(host.get(), ::rtnl_link_get_ifindex(bridge));
+    return ::rtnl_link_add(socket, host.get(), NLM_F_CREATE | NLM_F_EXCL);
+}
+
+/** What all kinds need while they are made. */
+struct Making {
+    nl_sock* outside;
+    nl_sock* inside;
+    int netns;
+    const NetInterface& wanted;
+    const Announce& announce;
+
+    Result<void> tell(const CreatedInterface& made) const {
+        return announce ? announce(made) : Result<void>();
+    }
+    /** Sets the number inside; what was made goes again if that fails. */
+    Result<CreatedInterface> finish(CreatedInterface made) const {
+        auto link = netlink::needLink(inside, made.guestName);
+        if (!link) {
+            (void)removeInterface(netns, made);
+            return std::move(link).takeError();
+        }
+        made.guestIndex = ::rtnl_link_get_ifindex(link->get());
+        return made;
+    }
+};
+
+Result<CreatedInterface> makeVeth(const Making& making, CreatedInterface made) {
+    const auto& wanted = making.wanted;
     Link bridge;
     if (!wanted.bridge.empty()) {
-        VZ_TRY(bridge, findBridge(outside.get(), wanted.bridge));
+        VZ_TRY(bridge, findBridge(making.outside, wanted.bridge));
     }
-    PairPlan plan{wanted.hostName, wanted.guestName, bridge.get(), wanted.mtu};
-    if (!plan.mtu && bridge)
-        plan.mtu = ::rtnl_link_get_mtu(bridge.get());
-    if (plan.guestName.empty()) {
-        VZ_TRY(plan.guestName, freeName(inside.get(), "eth"));
-    }
+    if (!wanted.vlans.empty())
+        VZ_CHECK(checkFiltersVlans(wanted.bridge));
+    unsigned mtu = !wanted.mtu && bridge ? ::rtnl_link_get_mtu(bridge.get()) : wanted.mtu;
     constexpr int attempts = 100; // other starts pick names at the same time
     for (int attempt = 0;; ++attempt) {
         if (wanted.hostName.empty()) {
-            VZ_TRY(plan.hostName, freeName(outside.get(), "vnet"));
+            VZ_TRY(made.hostName, netlink::freeName(making.outside, "vnet"));
         }
-        VZ_TRY(int rc, addPair(outside.get(), netns, wanted, plan));
+        VZ_CHECK(making.tell(made));
+        VZ_TRY(int rc, addPair(making.outside, making.netns, made, bridge.get(), mtu));
         if (rc == 0)
             break;
         if (rc != -NLE_EXIST || !wanted.hostName.empty() || attempt == attempts)
-            return failNetlink(rc, "cannot create the interface pair ", plan.hostName, " / ", plan.guestName);
+            return netlink::failure(rc, "cannot create the interface pair ", made.hostName, " / ",
+                                    made.guestName);
     }
-    Rollback undo;
-    undo.add([&] { (void)removeInterface(plan.hostName); });
-    VZ_CHECK(changeUp(outside.get(), plan.hostName, true));
-    VZ_CHECK(configureGuest(inside.get(), wanted, plan.guestName));
-    undo.dismiss();
-    return CreatedInterface{plan.hostName, plan.guestName};
+    if (!wanted.vlans.empty()) {
+        if (auto set = setPortVlans(made.hostName, wanted.bridge, wanted.vlans); !set) {
+            (void)removeInterface(making.netns, made);
+            return std::move(set).takeError();
+        }
+    }
+    return making.finish(std::move(made));
 }
 
-Result<void> removeInterface(const std::string& hostName) {
-    VZ_TRY(auto socket, connectHere());
-    VZ_TRY(auto link, findLink(socket.get(), hostName));
+Result<CreatedInterface> makeMacvlan(const Making& making, CreatedInterface made) {
+    const auto& wanted = making.wanted;
+    VZ_TRY(auto parent, findHostInterface(making.outside, wanted.parent, "<source dev=.../>"));
+    Link link(::rtnl_link_macvlan_alloc());
     if (!link)
-        return {};
-    if (int rc = ::rtnl_link_delete(socket.get(), link.get());
-        rc < 0 && rc != -NLE_OBJ_NOTFOUND && rc != -NLE_NODEV)
-        return failNetlink(rc, "cannot remove the interface ", hostName);
+        return fail(ErrorCode::NoMemory, "cannot describe a macvlan interface");
+    ::rtnl_link_set_name(link.get(), made.guestName.c_str());
+    ::rtnl_link_set_link(link.get(), ::rtnl_link_get_ifindex(parent.get()));
+    ::rtnl_link_set_ns_fd(link.get(), making.netns);
+    int mode = ::rtnl_link_macvlan_str2mode(wanted.mode == "passthrough" ? "passthru" : wanted.mode.c_str());
+    if (mode < 0 || ::rtnl_link_macvlan_set_mode(link.get(), static_cast<uint32_t>(mode)) < 0)
+        return fail(ErrorCode::ConfigUnsupported, "'", wanted.mode,
+                    "' is no mode of a macvlan interface: use bridge, private, vepa or passthrough");
+    if (!made.mac.empty()) {
+        VZ_TRY(auto mac, netlink::parseMac(made.mac));
+        ::rtnl_link_set_addr(link.get(), mac.get());
+    }
+    if (wanted.mtu)
+        ::rtnl_link_set_mtu(link.get(), wanted.mtu);
+    VZ_CHECK(making.tell(made));
+    int rc = ::rtnl_link_add(making.outside, link.get(), NLM_F_CREATE | NLM_F_EXCL);
+    if (rc == -NLE_INVAL || rc == -NLE_BUSY)
+        return fail(ErrorCode::ConfigUnsupported, "the interface '", wanted.parent,
+                    "' of the host cannot have another macvlan in mode ", wanted.mode,
+                    ": one in mode passthrough has it alone (", ::nl_geterror(rc), ")");
+    if (rc < 0)
+        return netlink::failure(rc, "cannot create a macvlan interface on ", wanted.parent);
+    return making.finish(std::move(made));
+}
+
+Result<void> moveTo(nl_sock* from, rtnl_link* link, int netns, const std::string& name) {
+    Link change(::rtnl_link_alloc());
+    ::rtnl_link_set_ns_fd(change.get(), netns);
+    ::rtnl_link_set_name(change.get(), name.c_str());
+    return netlink::change(from, link, change, "change the network namespace");
+}
+
+Result<CreatedInterface> moveIn(const Making& making, CreatedInterface made) {
+    VZ_TRY(auto link, findHostInterface(making.outside, made.hostName, "<interface> of the <hostdev>"));
+    made.mac = netlink::macOf(link.get());
+    made.mtu = ::rtnl_link_get_mtu(link.get());
+    VZ_CHECK(making.tell(made));
+    VZ_CHECK(netlink::setUp(making.outside, link.get(), false));
+    VZ_CHECK(moveTo(making.outside, link.get(), making.netns, made.guestName));
+    return making.finish(std::move(made));
+}
+
+/** A device of hardware that the kernel took out of a namespace that ended is here, under the name that it
+ * had there or one like "dev7". */
+Result<void> renameReturned(nl_sock* outside, const CreatedInterface& made) {
+    VZ_TRY(auto links, netlink::allLinks(outside));
+    for (auto* object = ::nl_cache_get_first(links.get()); object; object = ::nl_cache_get_next(object)) {
+        auto* link = reinterpret_cast<rtnl_link*>(object);
+        if (!netlink::typeOf(link).empty() || netlink::macOf(link) != made.mac)
+            continue;
+        VZ_CHECK(netlink::setUp(outside, link, false));
+        Link change(::rtnl_link_alloc());
+        ::rtnl_link_set_name(change.get(), made.hostName.c_str());
+        return netlink::change(outside, link, change, cat("give back the name ", made.hostName));
+    }
+    return fail(ErrorCode::DeviceMissing, "the interface ", made.hostName, " cannot be found");
+}
+
+Result<void> moveBack(nl_sock* outside, nl_sock* inside, const CreatedInterface& made) {
+    VZ_TRY(auto home, netlink::findLink(outside, made.hostName));
+    if (home && netlink::macOf(home.get()) == made.mac)
+        return {}; // it never left, or is back
+    if (!inside)
+        return renameReturned(outside, made);
+    VZ_TRY(auto link, needInside(inside, made));
+    VZ_CHECK(netlink::setUp(inside, link.get(), false));
+    Link change(::rtnl_link_alloc());
+    if (made.mtu)
+        ::rtnl_link_set_mtu(change.get(), made.mtu);
+    if (!made.mac.empty()) {
+        VZ_TRY(auto mac, netlink::parseMac(made.mac));
+        ::rtnl_link_set_addr(change.get(), mac.get());
+    }
+    // Root inside may have made that impossible; to have it back is more important.
+    (void)netlink::change(inside, link.get(), change, "restore");
+    UniqueFd here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+    return moveTo(inside, link.get(), here.get(), made.hostName);
+}
+
+/** An address that is alone in its network (32, 128) has its gateway on the link all the same. */
+bool gatewayOnLink(const NetInterface& wanted, const IpRoute& route) {
+    auto v6 = [](const std::string& address) { return address.find(':') != std::string::npos; };
+    bool any = false;
+    for (const auto& address : wanted.addresses) {
+        if (v6(address.address) != v6(route.gateway))
+            continue;
+        unsigned full = v6(address.address) ? 128 : 32;
+        if ((address.prefix && address.prefix != full) || !address.peer.empty())
+            return false;
+        any = true;
+    }
+    return any;
+}
+
+Result<void> addRoutes(nl_sock* inside, int index, const NetInterface& wanted) {
+    for (const auto& route : wanted.routes)
+        VZ_CHECK(addRoute(inside, index, route, gatewayOnLink(wanted, route)));
     return {};
 }
 
-Result<void> setLinkUp(int netns, const std::string& guestName, bool up) {
-    VZ_TRY(auto socket, connectIn(netns));
-    return changeUp(socket.get(), guestName, up);
+} // namespace
+
+Result<bool> hostEndExists(const CreatedInterface& made) {
+    VZ_TRY(auto outside, netlink::connectHere());
+    VZ_TRY(auto link, findHostEnd(outside.get(), made));
+    return static_cast<bool>(link);
+}
+
+std::string hostMac(const std::string& guestMac) {
+    if (guestMac.size() < 2)
+        return guestMac;
+    auto first = guestMac.substr(0, 2);
+    return cat(first == "fe" || first == "FE" ? "fa" : "fe", guestMac.substr(2));
+}
+
+Result<CreatedInterface> makeInterface(int netns, const NetInterface& wanted, const Announce& announce) {
+    VZ_CHECK(checkName(wanted.hostName));
+    VZ_CHECK(checkName(wanted.guestName));
+    VZ_TRY(auto outside, netlink::connectHere());
+    VZ_TRY(auto inside, netlink::connectIn(netns));
+    CreatedInterface made{.kind = wanted.kind,
+                          .hostName = wanted.kind == LinkKind::Macvlan ? "" : wanted.hostName,
+                          .guestName = wanted.guestName,
+                          .mac = wanted.mac};
+    if (made.guestName.empty()) {
+        VZ_TRY(made.guestName, netlink::freeName(inside.get(), "eth"));
+    }
+    Making making{outside.get(), inside.get(), netns, wanted, announce};
+    switch (wanted.kind) {
+    case LinkKind::Veth:
+        return makeVeth(making, std::move(made));
+    case LinkKind::Macvlan:
+        return makeMacvlan(making, std::move(made));
+    case LinkKind::Moved:
+        break;
+    }
+    return moveIn(making, std::move(made));
+}
+
+Result<void> configureInterface(int netns, const NetInterface& wanted, const CreatedInterface& made) {
+    VZ_TRY(auto inside, netlink::connectIn(netns));
+    VZ_TRY(auto link, needInside(inside.get(), made));
+    int index = ::rtnl_link_get_ifindex(link.get());
+    for (const auto& address : wanted.addresses)
+        VZ_CHECK(addAddress(inside.get(), index, address));
+    if (made.kind == LinkKind::Veth) {
+        VZ_TRY(auto outside, netlink::connectHere());
+        VZ_TRY(auto host, needHostEnd(outside.get(), made));
+        VZ_CHECK(netlink::setUp(outside.get(), host.get(), wanted.up));
+    } else if (!wanted.up) {
+        return {};
+    }
+    VZ_CHECK(netlink::setUp(inside.get(), link.get(), true));
+    return addRoutes(inside.get(), index, wanted); // the kernel takes them only over an interface that is up
+}
+
+Result<CreatedInterface> createInterface(int netns, const NetInterface& wanted) {
+    VZ_TRY(auto made, makeInterface(netns, wanted));
+    if (auto configured = configureInterface(netns, wanted, made); !configured) {
+        (void)removeInterface(netns, made);
+        return std::move(configured).takeError();
+    }
+    return made;
+}
+
+Result<void> removeInterface(int netns, const CreatedInterface& made) {
+    VZ_TRY(auto outside, netlink::connectHere());
+    if (made.kind == LinkKind::Veth) {
+        VZ_TRY(auto link, findHostEnd(outside.get(), made));
+        return link ? netlink::remove(outside.get(), link.get()) : Result<void>();
+    }
+    netlink::Socket inside;
+    if (netns >= 0) {
+        VZ_TRY(inside, netlink::connectIn(netns));
+    }
+    if (made.kind == LinkKind::Moved)
+        return moveBack(outside.get(), inside.get(), made);
+    if (!inside)
+        return {};
+    VZ_TRY(auto link, findInside(inside.get(), made));
+    return link ? netlink::remove(inside.get(), link.get()) : Result<void>();
+}
+
+Result<bool> interfaceExists(int netns, const CreatedInterface& made) {
+    VZ_TRY(auto inside, netlink::connectIn(netns));
+    VZ_TRY(auto link, findInside(inside.get(), made));
+    return link != nullptr;
+}
+
+Result<void> setLinkUp(int netns, const CreatedInterface& made, const NetInterface& wanted) {
+    if (made.kind == LinkKind::Veth) {
+        VZ_TRY(auto outside, netlink::connectHere());
+        VZ_TRY(auto link, needHostEnd(outside.get(), made));
+        return netlink::setUp(outside.get(), link.get(), wanted.up);
+    }
+    VZ_TRY(auto inside, netlink::connectIn(netns));
+    VZ_TRY(auto link, needInside(inside.get(), made));
+    bool isUp = ::rtnl_link_get_flags(link.get()) & IFF_UP;
+    VZ_CHECK(netlink::setUp(inside.get(), link.get(), wanted.up));
+    // They go with the state.
+    return wanted.up && !isUp ? addRoutes(inside.get(), ::rtnl_link_get_ifindex(link.get()), wanted)
+                              : Result<void>();
+}
+
+Result<void> setMtu(int netns, const CreatedInterface& made, unsigned mtu) {
+    Link change(::rtnl_link_alloc());
+    ::rtnl_link_set_mtu(change.get(), mtu);
+    if (made.kind == LinkKind::Veth) {
+        VZ_TRY(auto outside, netlink::connectHere());
+        VZ_TRY(auto host, needHostEnd(outside.get(), made));
+        VZ_CHECK(netlink::change(outside.get(), host.get(), change, cat("set the MTU ", mtu)));
+    }
+    VZ_TRY(auto inside, netlink::connectIn(netns));
+    VZ_TRY(auto link, needInside(inside.get(), made));
+    return netlink::change(inside.get(), link.get(), change, cat("set the MTU ", mtu));
+}
+
+Result<void> setBridge(const CreatedInterface& made, const std::string& bridge) {
+    VZ_TRY(auto outside, netlink::connectHere());
+    VZ_TRY(auto link, needHostEnd(outside.get(), made));
+    int master = 0;
+    if (!bridge.empty()) {
+        VZ_TRY(auto found, findBridge(outside.get(), bridge));
+        master = ::rtnl_link_get_ifindex(found.get());
+    }
+    Link change(::rtnl_link_alloc());
+    ::rtnl_link_set_master(change.get(), master);
+    return netlink::change(outside.get(), link.get(), change, cat("change the bridge to '", bridge, "'"));
+}
+
+Result<std::string> masterOf(const std::string& hostName) {
+    VZ_TRY(auto outside, netlink::connectHere());
+    VZ_TRY(auto link, netlink::needLink(outside.get(), hostName));
+    int index = ::rtnl_link_get_master(link.get());
+    if (!index)
+        return std::string();
+    VZ_TRY(auto master, netlink::findLink(outside.get(), index));
+    return std::string(master ? ::rtnl_link_get_name(master.get()) : "");
 }
 
 Result<void> setLoopbackUp(int netns) {
-    return setLinkUp(netns, "lo", true);
+    VZ_TRY(auto socket, netlink::connectIn(netns));
+    VZ_TRY(auto link, netlink::needLink(socket.get(), "lo"));
+    return netlink::setUp(socket.get(), link.get(), true);
 }
 
-Result<std::vector<InterfaceAddresses>> interfaceAddresses(int netns) {
-    VZ_TRY(auto socket, connectIn(netns));
-    VZ_TRY(auto links, allLinks(socket.get()));
-    nl_cache* raw = nullptr;
-    if (int rc = ::rtnl_addr_alloc_cache(socket.get(), &raw); rc < 0)
-        return failNetlink(rc, "cannot list addresses");
-    Cache addresses(raw);
-    std::vector<InterfaceAddresses> found;
-    char text[128];
-    for (auto* object = ::nl_cache_get_first(links.get()); object; object = ::nl_cache_get_next(object)) {
-        auto* link = reinterpret_cast<rtnl_link*>(object);
-        InterfaceAddresses one{::rtnl_link_get_name(link), "", {}};
-        if (auto* mac = ::rtnl_link_get_addr(link))
-            one.mac = ::nl_addr2str(mac, text, sizeof text);
-        for (auto* each = ::nl_cache_get_first(raw); each; each = ::nl_cache_get_next(each)) {
-            auto* address = reinterpret_cast<rtnl_addr*>(each);
-            auto* local = ::rtnl_addr_get_local(address);
-            if (::rtnl_addr_get_ifindex(address) != ::rtnl_link_get_ifindex(link) || !local)
-                continue;
-            IpAddress ip;
-            ip.address =
-                ::inet_ntop(::nl_addr_get_family(local), ::nl_addr_get_binary_addr(local), text, sizeof text);
-            ip.prefix = static_cast<unsigned>(::rtnl_addr_get_prefixlen(address));
-            if (auto* peer = ::rtnl_addr_get_peer(address))
-                ip.peer = ::inet_ntop(::nl_addr_get_family(peer), ::nl_addr_get_binary_addr(peer), text,
-                                      sizeof text);
-            one.addresses.push_back(std::move(ip));
-        }
-        found.push_back(std::move(one));
+Result<InterfaceCounters> interfaceCounters(int netns, const CreatedInterface& made) {
+    bool veth = made.kind == LinkKind::Veth;
+    netlink::Socket socket;
+    Link link;
+    if (veth) {
+        VZ_TRY(socket, netlink::connectHere());
+        VZ_TRY(link, needHostEnd(socket.get(), made));
+    } else {
+        VZ_TRY(socket, netlink::connectIn(netns));
+        VZ_TRY(link, needInside(socket.get(), made));
     }
-    return found;
-}
-
-Result<InterfaceCounters> hostCounters(const std::string& hostName) {
-    VZ_TRY(auto socket, connectHere());
-    VZ_TRY(auto link, needLink(socket.get(), hostName));
     auto get = [&](rtnl_link_stat_id_t id) { return ::rtnl_link_get_stat(link.get(), id); };
-    return InterfaceCounters{get(RTNL_LINK_RX_BYTES),   get(RTNL_LINK_RX_PACKETS), get(RTNL_LINK_RX_ERRORS),
-                             get(RTNL_LINK_RX_DROPPED), get(RTNL_LINK_TX_BYTES),   get(RTNL_LINK_TX_PACKETS),
-                             get(RTNL_LINK_TX_ERRORS),  get(RTNL_LINK_TX_DROPPED)};
+    InterfaceCounters out{get(RTNL_LINK_RX_BYTES),   get(RTNL_LINK_RX_PACKETS), get(RTNL_LINK_RX_ERRORS),
+                          get(RTNL_LINK_RX_DROPPED), get(RTNL_LINK_TX_BYTES),   get(RTNL_LINK_TX_PACKETS),
+                          get(RTNL_LINK_TX_ERRORS),  get(RTNL_LINK_TX_DROPPED)};
+    // What the host's end of the pair receives, the guest has sent.
+    return veth ? InterfaceCounters{out.txBytes, out.txPackets, out.txErrors, out.txDropped,
+                                    out.rxBytes, out.rxPackets, out.rxErrors, out.rxDropped}
+                : out;
 }
 
 } // namespace vz::ct

@@ -18,6 +18,8 @@ Result<Config> Config::parse(const abi::DomainXml& parser, const std::string& xm
     auto* domain = xml::root(doc);
     VZ_TRY(auto definition, readDefinition(domain, prepared.virtType));
     definition.extension = prepared.settings;
+    for (auto& interface : definition.interfaces)
+        interface.antiSpoofing = definition.extension.network.antiSpoofing;
     if (definition.guestType == GuestType::Container) {
         VZ_CHECK(checkElements(domain));
         VZ_CHECK(checkValues(domain, definition));
@@ -43,10 +45,15 @@ const abi::DomainDef& Config::def() const {
     return *data_->def;
 }
 
+const std::string& Config::stateXml() const {
+    return data_->xml;
+}
+
 Result<std::string> Config::toXml(const abi::DomainXml& parser, unsigned int flags) const {
-    if (flags & VIR_DOMAIN_XML_SECURE)
+    bool secure = flags & VIR_DOMAIN_XML_SECURE;
+    if (secure && !data_->live)
         return data_->xml;
-    VZ_TRY(auto canonical, parser.formatPublic(*data_->def, data_->live));
+    VZ_TRY(auto canonical, parser.formatPublic(*data_->def, data_->live, secure));
     return restore(std::move(canonical), data_->definition.virtType, data_->extension);
 }
 

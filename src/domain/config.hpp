@@ -44,12 +44,14 @@ public:
     /** VIR_DOMAIN_XML_* flags: SECURE adds secrets, others do not change a container's. */
     Result<std::string> toXml(const abi::DomainXml& parser, unsigned int flags) const;
 
+    /** All of it, secrets and what only parse() with @c live understands: for state files. */
+    const std::string& stateXml() const;
+
     /** What is added to the XML while the domain runs. */
     struct LiveFacts {
         int id = -1;
-        std::vector<std::string> consolePaths;   ///< pty of each console, in order
-        std::vector<std::string> interfaceNames; ///< host-side name of each interface, in order
-        std::vector<std::string> guestNames;     ///< name inside of each interface
+        std::vector<std::string> consolePaths; ///< pty of each console, in order
+        std::vector<UsedInterface> interfaces; ///< found by their names
         /** The ranges in force. They are not in the XML: a client that defines the domain anew from its live
          * XML would turn an automatic range into a fixed one. */
         std::vector<ct::IdRange> uidMap, gidMap;
@@ -61,6 +63,14 @@ public:
     Result<Config> live(const abi::DomainXml& parser, const LiveFacts& facts) const;
     /** The same live Config with a new id and pty paths (after a reboot or adoption). */
     Result<Config> withFacts(const abi::DomainXml& parser, const LiveFacts& facts) const;
+
+    /** What the network of an interface made of it. */
+    struct NetworkPort {
+        std::string id;     ///< UUID
+        std::string actual; ///< the whole <actual> element of libvirt's state files
+    };
+    /** A live Config in which interface @p index has that port. */
+    Result<Config> withPort(const abi::DomainXml& parser, size_t index, const NetworkPort& port) const;
 
     // Edits. Each returns a whole, checked Config, or an error and nothing changed.
     Result<Config> edited(const abi::DomainXml& parser, const Edits& edits) const;

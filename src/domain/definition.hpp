@@ -45,17 +45,74 @@ struct Disk {
     std::string alias;
 };
 
+/** One direction of a <bandwidth>, in KiB per second; burst in KiB. 0: not given. */
+struct NetRate {
+    uint64_t average = 0, peak = 0, burst = 0, floor = 0;
+    bool operator==(const NetRate&) const = default;
+};
+
+/** <bandwidth>: inbound is towards the guest. */
+struct NetBandwidth {
+    std::optional<NetRate> inbound, outbound;
+    bool operator==(const NetBandwidth&) const = default;
+};
+
+/** <filterref>: a network filter of the stock nwfilter driver. */
+struct FilterRef {
+    std::string name;
+    std::vector<std::pair<std::string, std::string>> parameters;
+    bool operator==(const FilterRef&) const = default;
+};
+
+/** <vlan>: tags of a port of a VLAN-aware bridge. */
+struct VlanTag {
+    unsigned id = 0;
+    std::string nativeMode; ///< "tagged", "untagged"; empty: not the native one
+    bool operator==(const VlanTag&) const = default;
+};
+struct Vlan {
+    bool trunk = false;
+    std::vector<VlanTag> tags;
+    bool operator==(const Vlan&) const = default;
+};
+
+/** <virtualport>: for Open vSwitch. */
+struct VirtualPort {
+    std::string type;                                            ///< "openvswitch"
+    std::vector<std::pair<std::string, std::string>> parameters; ///< interfaceid, profileid
+    bool operator==(const VirtualPort&) const = default;
+};
+
+/** What interfaces in a bridge may send: anything, what comes from their MAC address, or also from their IP
+ * addresses only. */
+enum class AntiSpoofing : uint8_t { Off, Mac, Address };
+
 struct Interface {
-    std::string type; ///< "bridge", "ethernet", "network", ...
+    std::string type; ///< as defined: "bridge", "network", "direct", "ethernet", ...
+    /** How it is plugged: the type, or for a network what that tells (libvirt's <actual>): "bridge", also for
+     * networks with a bridge of their own, "direct", "ethernet"; "network" until the network was asked. */
+    std::string plug;
     std::string mac;
-    std::string bridge;
-    std::string network;
-    std::string targetDev; ///< host-side name
-    std::string guestDev;  ///< <guest dev=>
+    std::string network, portGroup;
+    std::string portId;             ///< live: UUID of the network's port
+    std::string bridge;             ///< plug "bridge"
+    std::string device;             ///< plug "direct": of the host
+    std::string mode;               ///< plug "direct": vepa, bridge, private, passthrough
+    std::string script, downScript; ///< plug "ethernet": programs run with the host's name, before and after
+    std::string targetDev;          ///< host-side name
+    std::string guestDev;           ///< <guest dev=>; live: the name inside
     bool linkUp = true;
+    bool isolated = false; ///< <port isolated='yes'/>
+    bool routed = false;   ///< OpenVZ's network: type "ethernet", and inside its name is venet0
+    std::optional<AntiSpoofing> antiSpoofing; ///< the domain's <vz:anti-spoofing>
     unsigned mtu = 0;
     std::vector<ct::IpAddress> addresses;
     std::vector<ct::IpRoute> routes;
+    // With a network those in force, which may be the network's own.
+    NetBandwidth bandwidth;
+    std::optional<FilterRef> filter;
+    std::optional<Vlan> vlan;
+    std::optional<VirtualPort> virtualPort;
     std::string alias;
 };
 
@@ -70,8 +127,10 @@ struct Console {
 struct HostDevice {
     enum class Type : uint8_t { Character, Block, Network };
     Type type = Type::Character;
-    std::string path;   ///< host path of the device (<char>, <block>) or interface name
-    std::string target; ///< path inside; the same as path in libvirt's format
+    std::string path;                     ///< host path of the device (<char>, <block>) or interface name
+    std::string target;                   ///< path inside; the same as path in libvirt's format
+    std::vector<ct::IpAddress> addresses; ///< Network
+    std::vector<ct::IpRoute> routes;      ///< Network
     std::string alias;
 };
 
@@ -91,6 +150,13 @@ struct BlockDeviceTune {
     unsigned weight = 0;
     uint64_t readBytes = 0, writeBytes = 0; ///< per second
     uint64_t readOps = 0, writeOps = 0;     ///< per second
+};
+
+/** <vz:network>. Names take effect at a start. */
+struct NetworkSettings {
+    std::string hostname; ///< empty: the container's name, and its root stays as it is
+    std::vector<std::string> nameservers, searchDomains;
+    std::optional<AntiSpoofing> antiSpoofing; ///< absent: Mac, where the host can
 };
 
 /** <vz:memory><vz:guarantee>: how much of its memory a guest is sure of. */
@@ -113,7 +179,8 @@ struct DiskQuota {
 
 /** The driver's own settings, from <vz:container>. Further groups (ubc, io, ...) belong to later features. */
 struct Extension {
-    ct::Beancounters beancounters;            ///< <vz:ubc>
+    ct::Beancounters beancounters; ///< <vz:ubc>
+    NetworkSettings network;
     std::optional<uint64_t> cpuUnits;         ///< <vz:cpu><vz:units>: share of CPU time, 8...500000
     std::optional<uint64_t> cpuLimitPercent;  ///< <vz:cpu><vz:limit>: of one CPU
     std::optional<uint64_t> ioPriority;       ///< <vz:io><vz:prio>: 0 (least) to 7

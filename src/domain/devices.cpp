@@ -184,6 +184,33 @@ bool matches(const Definition& present, size_t index, const Snippet& snippet) {
     return false;
 }
 
+/**
+ * What the network of an interface made of it stays with it, if the new XML still means that network: by its
+ * name, or in the form in which clients see it, which names the bridge or interface of the host.
+ */
+void keepPort(xmlNode* old, xmlNode* fresh) {
+    auto* actual = xml::child(old, "actual");
+    if (!actual)
+        return;
+    auto* was = xml::child(old, "source");
+    auto* now = xml::child(fresh, "source");
+    auto* plug = xml::child(actual, "source");
+    auto same = [](xmlNode* a, xmlNode* b, std::initializer_list<const char*> names) {
+        return std::all_of(names.begin(), names.end(), [&](const char* name) {
+            return xml::attribute(a, name) == xml::attribute(b, name);
+        });
+    };
+    auto type = xml::attribute(fresh, "type");
+    bool byName = type == "network" && same(was, now, {"network", "portgroup"});
+    bool byPlug = type == xml::attribute(actual, "type") && same(plug, now, {"bridge", "dev", "mode"});
+    if (!byName && !byPlug)
+        return;
+    xml::setAttribute(fresh, "type", "network");
+    xmlReplaceNode(now, xmlDocCopyNode(was, fresh->doc, 1));
+    xmlFreeNode(now);
+    xmlAddChild(fresh, xmlDocCopyNode(actual, fresh->doc, 1));
+}
+
 /** Parts that stay with a device when its XML is replaced, if the new XML does not say them. */
 void keepIdentity(xmlNode* old, xmlNode* fresh, bool newMac) {
     for (const char* name : {"alias", "address", "mac", "source"}) {
@@ -289,6 +316,7 @@ Result<Config> Config::withUpdatedDevice(const abi::DomainXml& parser, const Dev
     VZ_TRY(auto doc, xml::parse(data_->xml));
     VZ_TRY(auto* old, nodeOf(xml::child(xml::root(doc), "devices"), device));
     auto* fresh = xmlDocCopyNode(snippet.device(), doc.get(), 1);
+    keepPort(old, fresh);
     keepIdentity(old, fresh, xml::hasAttribute(xml::child(xml::root(snippet.raw), "mac"), "address"));
     xmlReplaceNode(old, fresh);
     xmlFreeNode(old);

@@ -45,21 +45,25 @@ Path parsePath(std::string_view text) {
     return path;
 }
 
-/** Those that a path names by a file are told apart by the text of a child, others by an attribute. */
+/** Those that a path names by a file are told apart by the text of a child, others by an attribute, which may
+ * be one of a child. */
 bool byChild(const Step& step) {
     return step.value.starts_with('/');
+}
+
+std::string keyOf(xmlNode* element, const Step& step) {
+    if (byChild(step))
+        return xml::text(xml::child(element, step.key.c_str()));
+    auto at = step.key.find('@');
+    if (at == std::string::npos)
+        return xml::attribute(element, step.key.c_str());
+    return xml::attribute(xml::child(element, step.key.substr(0, at).c_str()), step.key.c_str() + at + 1);
 }
 
 bool matches(xmlNode* element, const Step& step) {
     if (xml::name(element) != step.name)
         return false;
-    if (step.key.empty())
-        return true;
-    if (auto at = step.key.find('@'); at != step.key.npos)
-        return xml::attribute(xml::child(element, step.key.substr(0, at)), step.key.substr(at + 1).c_str()) ==
-               step.value;
-    return byChild(step) ? xml::text(xml::child(element, step.key)) == step.value
-                         : xml::attribute(element, step.key.c_str()) == step.value;
+    return step.key.empty() || keyOf(element, step) == step.value;
 }
 
 xmlNode* find(xmlNode* parent, const Step& step) {

@@ -3,6 +3,8 @@
 
 #include "base/xml_schema.hpp"
 
+#include <sstream>
+
 namespace vz::domain {
 
 namespace {
@@ -46,6 +48,29 @@ void readIo(Extension& extension, xmlNode* setting) {
         extension.ioBytes = value;
     else if (xml::name(setting) == "iops")
         extension.ioOps = value;
+}
+
+std::vector<std::string> words(xmlNode* element) {
+    std::vector<std::string> found;
+    std::istringstream text(xml::text(element));
+    for (std::string word; text >> word;)
+        found.push_back(word);
+    return found;
+}
+
+void readNetwork(NetworkSettings& network, xmlNode* setting) {
+    auto name = xml::name(setting);
+    auto text = trim(xml::text(setting));
+    if (name == "hostname")
+        network.hostname = text;
+    else if (name == "nameservers")
+        network.nameservers = words(setting);
+    else if (name == "search")
+        network.searchDomains = words(setting);
+    else if (name == "anti-spoofing")
+        network.antiSpoofing = text == "off"   ? AntiSpoofing::Off
+                               : text == "mac" ? AntiSpoofing::Mac
+                                               : AntiSpoofing::Address;
 }
 
 uint64_t amount(xmlNode* element, const char* name) {
@@ -154,6 +179,8 @@ Extension readExtension(xmlNode* element) {
                 readIo(extension, setting);
             else if (xml::name(group) == "ubc")
                 readBeancounter(extension, setting);
+            else if (xml::name(group) == "network")
+                readNetwork(extension.network, setting);
             else if (xml::name(group) == "quota")
                 readQuota(*extension.quota, setting);
         }

@@ -3,6 +3,8 @@
 
 #include "base/xml.hpp"
 
+#include <algorithm>
+
 namespace vz::domain {
 
 namespace {
@@ -39,12 +41,15 @@ void setConsoles(xmlNode* devices, const std::vector<std::string>& paths) {
 }
 
 void setInterfaces(xmlNode* devices, const Config::LiveFacts& facts) {
-    auto interfaces = xml::children(devices, "interface");
-    for (size_t i = 0; i < interfaces.size(); i++) {
-        if (i < facts.interfaceNames.size() && !facts.interfaceNames[i].empty())
-            xml::setAttribute(childOrNew(interfaces[i], "target"), "dev", facts.interfaceNames[i]);
-        if (i < facts.guestNames.size() && !facts.guestNames[i].empty())
-            xml::setAttribute(childOrNew(interfaces[i], "guest"), "actual", facts.guestNames[i]);
+    for (auto* interface : xml::children(devices, "interface")) {
+        const auto* used =
+            interfaceNamed(facts.interfaces, xml::attribute(xml::child(interface, "mac"), "address"));
+        if (!used)
+            continue;
+        if (!used->link.hostName.empty())
+            xml::setAttribute(childOrNew(interface, "target"), "dev", used->link.hostName);
+        if (!used->link.guestName.empty())
+            xml::setAttribute(childOrNew(interface, "guest"), "actual", used->link.guestName);
     }
 }
 
@@ -86,6 +91,26 @@ Result<Config> Config::live(const abi::DomainXml& parser, const LiveFacts& facts
     addAliases(devices, "hostdev", "hostdev");
     apply(domain, facts);
     return parse(parser, xml::format(doc.get()), {.validate = false, .live = true});
+}
+
+Result<Config> Config::withPort(const abi::DomainXml& parser, size_t index, const NetworkPort& port) const {
+    VZ_TRY(auto doc, xml::parse(data_->xml));
+    VZ_TRY(auto actual, xml::parse(port.actual));
+    auto interfaces = xml::children(xml::child(xml::root(doc), "devices"), "interface");
+    if (index >= interfaces.size())
+        return fail(ErrorCode::InternalError, "the domain has no interface ", index);
+    auto* interface = interfaces[index];
+    if (auto* before = xml::child(interface, "actual"))
+        xml::remove(before);
+    xml::setAttribute(childOrNew(interface, "source"), "portid", port.id);
+    xmlAddChild(interface, xmlDocCopyNode(xml::root(actual), doc.get(), 1));
+    return parse(parser, xml::format(doc.get()), {.validate = false, .live = true});
+}
+
+const UsedInterface* interfaceNamed(const std::vector<UsedInterface>& interfaces, const std::string& name) {
+    auto found = std::find_if(interfaces.begin(), interfaces.end(),
+                              [&](const auto& used) { return used.name == name; });
+    return found == interfaces.end() ? nullptr : &*found;
 }
 
 Result<Config> Config::withFacts(const abi::DomainXml& parser, const LiveFacts& facts) const {

@@ -213,23 +213,14 @@ Result<Disk> readDisk(xmlNode* element) {
     return disk;
 }
 
-Result<Interface> readInterface(xmlNode* element) {
-    Interface interface;
-    auto* source = xml::child(element, "source");
-    interface.type = xml::attribute(element, "type");
-    interface.mac = xml::attribute(xml::child(element, "mac"), "address");
-    interface.bridge = xml::attribute(source, "bridge");
-    interface.network = xml::attribute(source, "network");
-    interface.targetDev = xml::attribute(xml::child(element, "target"), "dev");
-    interface.guestDev = xml::attribute(xml::child(element, "guest"), "dev");
-    interface.linkUp = xml::attribute(xml::child(element, "link"), "state") != "down";
-    VZ_TRY(interface.mtu, numberAttribute(xml::child(element, "mtu"), "size", 0u));
+Result<void> readIp(xmlNode* element, std::vector<ct::IpAddress>& addresses,
+                    std::vector<ct::IpRoute>& routes) {
     for (auto* ip : xml::children(element, "ip")) {
         ct::IpAddress address;
         address.address = xml::attribute(ip, "address");
         address.peer = xml::attribute(ip, "peer");
         VZ_TRY(address.prefix, numberAttribute(ip, "prefix", 0u));
-        interface.addresses.push_back(std::move(address));
+        addresses.push_back(std::move(address));
     }
     for (auto* hop : xml::children(element, "route")) {
         ct::IpRoute route;
@@ -237,7 +228,89 @@ Result<Interface> readInterface(xmlNode* element) {
         route.gateway = xml::attribute(hop, "gateway");
         VZ_TRY(route.prefix, numberAttribute(hop, "prefix", 0u));
         VZ_TRY(route.metric, numberAttribute(hop, "metric", 0u));
-        interface.routes.push_back(std::move(route));
+        routes.push_back(std::move(route));
+    }
+    return {};
+}
+
+Result<std::optional<NetRate>> readRate(xmlNode* element) {
+    if (!element)
+        return std::optional<NetRate>();
+    NetRate rate;
+    VZ_TRY(rate.average, numberAttribute<uint64_t>(element, "average", 0));
+    VZ_TRY(rate.peak, numberAttribute<uint64_t>(element, "peak", 0));
+    VZ_TRY(rate.burst, numberAttribute<uint64_t>(element, "burst", 0));
+    VZ_TRY(rate.floor, numberAttribute<uint64_t>(element, "floor", 0));
+    return std::optional(rate);
+}
+
+std::vector<std::pair<std::string, std::string>> readAttributes(xmlNode* element) {
+    std::vector<std::pair<std::string, std::string>> values;
+    for (auto* at = element ? element->properties : nullptr; at; at = at->next) {
+        const auto* name = reinterpret_cast<const char*>(at->name);
+        values.emplace_back(name, xml::attribute(element, name));
+    }
+    return values;
+}
+
+/** What a network may say in place of the interface's own element. */
+Result<void> readPort(Interface& interface, xmlNode* element) {
+    if (auto* bandwidth = xml::child(element, "bandwidth")) {
+        VZ_TRY(interface.bandwidth.inbound, readRate(xml::child(bandwidth, "inbound")));
+        VZ_TRY(interface.bandwidth.outbound, readRate(xml::child(bandwidth, "outbound")));
+    }
+    if (auto* vlan = xml::child(element, "vlan")) {
+        interface.vlan = Vlan{.trunk = xml::attribute(vlan, "trunk") == "yes", .tags = {}};
+        for (auto* tag : xml::children(vlan, "tag")) {
+            VZ_TRY(auto id, numberAttribute(tag, "id", 0u));
+            interface.vlan->tags.push_back({id, xml::attribute(tag, "nativeMode")});
+        }
+    }
+    if (auto* port = xml::child(element, "virtualport"))
+        interface.virtualPort =
+            VirtualPort{xml::attribute(port, "type"), readAttributes(xml::child(port, "parameters"))};
+    if (auto* port = xml::child(element, "port"))
+        interface.isolated = xml::attribute(port, "isolated") == "yes";
+    return {};
+}
+
+void readSource(Interface& interface, xmlNode* source) {
+    interface.bridge = xml::attribute(source, "bridge");
+    interface.device = xml::attribute(source, "dev");
+    interface.mode = xml::attribute(source, "mode");
+}
+
+Result<Interface> readInterface(xmlNode* element) {
+    Interface interface;
+    auto* source = xml::child(element, "source");
+    interface.type = interface.plug = xml::attribute(element, "type");
+    interface.mac = xml::attribute(xml::child(element, "mac"), "address");
+    interface.network = xml::attribute(source, "network");
+    interface.portGroup = xml::attribute(source, "portgroup");
+    interface.portId = xml::attribute(source, "portid");
+    readSource(interface, source);
+    VZ_CHECK(readPort(interface, element));
+    if (auto* actual = xml::child(element, "actual")) {
+        interface.plug = xml::attribute(actual, "type");
+        readSource(interface, xml::child(actual, "source"));
+        // A network with a bridge of its own says "network", as does libvirt before the network was asked.
+        if (interface.plug == "network" && !interface.bridge.empty())
+            interface.plug = "bridge";
+        VZ_CHECK(readPort(interface, actual));
+    }
+    interface.script = xml::attribute(xml::child(element, "script"), "path");
+    interface.downScript = xml::attribute(xml::child(element, "downscript"), "path");
+    interface.targetDev = xml::attribute(xml::child(element, "target"), "dev");
+    interface.guestDev = xml::attribute(xml::child(element, "guest"), "dev");
+    interface.routed = interface.type == "ethernet" && interface.guestDev == "venet0";
+    interface.linkUp = xml::attribute(xml::child(element, "link"), "state") != "down";
+    VZ_TRY(interface.mtu, numberAttribute(xml::child(element, "mtu"), "size", 0u));
+    VZ_CHECK(readIp(element, interface.addresses, interface.routes));
+    if (auto* filter = xml::child(element, "filterref")) {
+        interface.filter = FilterRef{xml::attribute(filter, "filter"), {}};
+        for (auto* parameter : xml::children(filter, "parameter"))
+            interface.filter->parameters.emplace_back(xml::attribute(parameter, "name"),
+                                                      xml::attribute(parameter, "value"));
     }
     interface.alias = xml::attribute(xml::child(element, "alias"), "name");
     return interface;
@@ -254,7 +327,7 @@ Console readConsole(xmlNode* element) {
     return console;
 }
 
-HostDevice readHostDevice(xmlNode* element) {
+Result<HostDevice> readHostDevice(xmlNode* element) {
     HostDevice device;
     auto* source = xml::child(element, "source");
     auto type = xml::attribute(element, "type");
@@ -268,6 +341,7 @@ HostDevice readHostDevice(xmlNode* element) {
     }
     device.path = xml::text(xml::child(source, name));
     device.target = device.path;
+    VZ_CHECK(readIp(element, device.addresses, device.routes));
     device.alias = xml::attribute(xml::child(element, "alias"), "name");
     return device;
 }
@@ -287,7 +361,8 @@ Result<void> readDevices(Definition& definition, xmlNode* devices) {
         } else if (name == "console") {
             definition.consoles.push_back(readConsole(element));
         } else if (name == "hostdev") {
-            definition.hostDevices.push_back(readHostDevice(element));
+            VZ_TRY(auto device, readHostDevice(element));
+            definition.hostDevices.push_back(std::move(device));
         }
     }
     return {};

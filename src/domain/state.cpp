@@ -61,6 +61,57 @@ UsedDisk readDisk(xmlNode* element) {
     return disk;
 }
 
+/** The texts of an interface by the names of their attributes. */
+constexpr std::pair<const char*, std::string UsedInterface::*> interfaceTexts[] = {
+    {"name", &UsedInterface::name},
+    {"network", &UsedInterface::network},
+    {"port", &UsedInterface::portId},
+    {"switch", &UsedInterface::switchBridge},
+    {"downscript", &UsedInterface::downScript}};
+constexpr std::pair<const char*, bool UsedInterface::*> interfaceMarks[] = {
+    {"filtered", &UsedInterface::filtered},
+    {"shaped", &UsedInterface::shaped},
+    {"routed", &UsedInterface::routed}};
+constexpr std::pair<const char*, std::string ct::CreatedInterface::*> linkTexts[] = {
+    {"host", &ct::CreatedInterface::hostName},
+    {"guest", &ct::CreatedInterface::guestName},
+    {"mac", &ct::CreatedInterface::mac}};
+constexpr std::pair<const char*, ct::LinkKind> linkKinds[] = {
+    {"veth", ct::LinkKind::Veth}, {"macvlan", ct::LinkKind::Macvlan}, {"moved", ct::LinkKind::Moved}};
+
+void addInterface(xmlNode* root, const UsedInterface& used) {
+    auto* element = xml::addChild(root, "interface");
+    for (auto [name, text] : interfaceTexts)
+        xml::setAttribute(element, name, used.*text);
+    for (auto [name, mark] : interfaceMarks)
+        xml::setAttribute(element, name, yesNo(used.*mark));
+    for (auto [name, text] : linkTexts)
+        xml::setAttribute(element, name, used.link.*text);
+    for (auto [name, kind] : linkKinds) {
+        if (kind == used.link.kind)
+            xml::setAttribute(element, "kind", name);
+    }
+    xml::setAttribute(element, "index", cat(used.link.guestIndex));
+    xml::setAttribute(element, "mtu", cat(used.link.mtu));
+}
+
+UsedInterface readInterface(xmlNode* element) {
+    UsedInterface used;
+    for (auto [name, text] : interfaceTexts)
+        used.*text = xml::attribute(element, name);
+    for (auto [name, mark] : interfaceMarks)
+        used.*mark = xml::attribute(element, name) == "yes";
+    for (auto [name, text] : linkTexts)
+        used.link.*text = xml::attribute(element, name);
+    for (auto [name, kind] : linkKinds) {
+        if (xml::attribute(element, "kind") == name)
+            used.link.kind = kind;
+    }
+    used.link.guestIndex = parseNumber<int>(xml::attribute(element, "index")).value_or(0);
+    used.link.mtu = parseNumber<unsigned>(xml::attribute(element, "mtu")).value_or(0);
+    return used;
+}
+
 } // namespace
 
 Result<void> saveState(const std::string& runDir, const RuntimeState& state) {
@@ -76,8 +127,8 @@ Result<void> saveState(const std::string& runDir, const RuntimeState& state) {
     xml::setAttribute(root, "cpus", state.cpus);
     addRanges(root, "uid", state.uidMap);
     addRanges(root, "gid", state.gidMap);
-    for (const auto& name : state.hostInterfaces)
-        xml::setAttribute(xml::addChild(root, "interface"), "name", name);
+    for (const auto& used : state.interfaces)
+        addInterface(root, used);
     for (const auto& disk : state.disks)
         addDisk(root, disk);
     xml::setText(xml::addChild(root, "cgroup"), state.cgroup);
@@ -110,7 +161,7 @@ Result<RuntimeState> loadState(const std::string& runDir) {
     VZ_TRY(state.uidMap, readRanges(root, "uid"));
     VZ_TRY(state.gidMap, readRanges(root, "gid"));
     for (auto* interface : xml::children(root, "interface"))
-        state.hostInterfaces.push_back(xml::attribute(interface, "name"));
+        state.interfaces.push_back(readInterface(interface));
     for (auto* disk : xml::children(root, "disk"))
         state.disks.push_back(readDisk(disk));
     state.cgroup = xml::text(xml::child(root, "cgroup"));

@@ -3,6 +3,7 @@
 
 #include "base/result.hpp"
 #include "ct/launch_spec.hpp"
+#include "ct/network.hpp"
 
 #include <string>
 #include <vector>
@@ -55,6 +56,25 @@ struct UsedDisk {
     bool readOnly = false;
 };
 
+/**
+ * An interface that a running container has, or one that is being made or removed: all that is needed to
+ * remove it, whoever does. It is on disk before anything of it is made, and until all of it is gone.
+ */
+struct UsedInterface {
+    std::string name;            ///< which one: MAC of an <interface>, source of a <hostdev>
+    ct::CreatedInterface link;   ///< with no names: nothing of it was made yet
+    std::string network, portId; ///< the network's port to give back; empty: none
+    std::string switchBridge;    ///< Open vSwitch bridge that has the host end as a port; empty: none
+    std::string downScript;      ///< to be run with the host's name when it is removed; empty: none
+    bool filtered = false;       ///< a network filter may be bound to its host end
+    bool shaped = false;         ///< it may have an intermediate device
+    bool routed = false;         ///< the host may answer for its addresses
+    bool operator==(const UsedInterface&) const = default;
+};
+
+/** The one with that name; null if there is none. */
+const UsedInterface* interfaceNamed(const std::vector<UsedInterface>& interfaces, const std::string& name);
+
 /** Runtime state of one running domain, RUN/UUID/state.xml: survives the daemon. */
 struct RuntimeState {
     std::string liveXml; ///< with extension and live parts
@@ -68,7 +88,7 @@ struct RuntimeState {
     std::vector<ct::IdRange> uidMap, gidMap; ///< the id ranges in force
     std::string tuning;                      ///< live XML whose limits are just being set, else empty
     std::string cpus;                        ///< those it was given, as a list; empty: all
-    std::vector<std::string> hostInterfaces; ///< host ends to remove if they are left over
+    std::vector<UsedInterface> interfaces;
     std::vector<UsedDisk> disks;
 };
 Result<void> saveState(const std::string& runDir, const RuntimeState& state);

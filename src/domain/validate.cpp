@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <arpa/inet.h>
 #include <cerrno>
 #include <map>
 
@@ -142,6 +143,16 @@ Result<void> checkResources(xmlNode* domain, const Definition& definition) {
     return {};
 }
 
+Result<void> checkNetworkSettings(const NetworkSettings& network) {
+    for (const auto& server : network.nameservers) {
+        in6_addr address;
+        if (::inet_pton(AF_INET, server.c_str(), &address) != 1 &&
+            ::inet_pton(AF_INET6, server.c_str(), &address) != 1)
+            return fail(ErrorCode::XmlError, "'", server, "' in <vz:nameservers> is no IP address");
+    }
+    return {};
+}
+
 Result<void> checkLabel(const Definition& definition) {
     if (!definition.label)
         return {};
@@ -204,6 +215,7 @@ Result<void> checkValues(xmlNode* domain, const Definition& definition) {
     VZ_CHECK(checkEndActions(domain));
     VZ_CHECK(checkResources(domain, definition));
     VZ_CHECK(ct::checkBeancounters(definition.extension.beancounters));
+    VZ_CHECK(checkNetworkSettings(definition.extension.network));
     VZ_CHECK(checkLabel(definition));
     return checkDevices(xml::child(domain, "devices"), definition);
 }

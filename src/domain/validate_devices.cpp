@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "domain/validate_devices.hpp"
 
+#include "ct/packet_guard.hpp"
+
 #include <arpa/inet.h>
 #include <net/if.h>
 
@@ -44,6 +46,12 @@ Result<void> allowOnly(xmlNode* element, const char* name, std::initializer_list
 
 Result<void> checkRawInterface(xmlNode* interface) {
     VZ_CHECK(allowOnly(interface, "trustGuestRxFilters", {"no"}));
+    for (const char* name : {"bandwidth", "filterref", "port"}) {
+        if (xml::attribute(interface, "type") == "direct" && xml::child(interface, name))
+            return unsupported("<", name,
+                               "> of an <interface type='direct'> is not possible for containers: root ",
+                               "in the container could take it away. Use a bridge");
+    }
     return refuseAttributes(interface, {"managed"});
 }
 
@@ -150,12 +158,59 @@ Result<void> checkAddress(const std::string& address, unsigned prefix, std::stri
     return {};
 }
 
+/** OpenVZ's routed network: addresses are single, and the routes follow from them. */
+Result<void> checkRouted(const Interface& interface) {
+    if (!interface.routes.empty())
+        return unsupported(
+            "an <interface type='ethernet'> that is venet0 inside has its routes by itself: remove <route>");
+    if (!interface.script.empty() || !interface.downScript.empty())
+        return unsupported(
+            "an <interface type='ethernet'> that is venet0 inside is set up by itself: remove <script>");
+    for (const auto& address : interface.addresses) {
+        auto bits = addressBits(address.address);
+        if ((address.prefix && address.prefix != bits) || !address.peer.empty())
+            return unsupported("<ip address='", address.address,
+                               "'> of an <interface type='ethernet'> that is venet0 inside ",
+                               "is one address: remove the prefix and the peer");
+    }
+    return {};
+}
+
+Result<void> checkRules(const Interface& interface) {
+    if (interface.routed)
+        VZ_CHECK(checkRouted(interface));
+    if (interface.addresses.size() > ct::PacketGuard::mostAddresses)
+        return fail(ErrorCode::XmlError, "an <interface> can have ", ct::PacketGuard::mostAddresses,
+                    " addresses, not ", interface.addresses.size());
+    if (interface.antiSpoofing == AntiSpoofing::Address && interface.addresses.empty() &&
+        (interface.type == "bridge" || interface.type == "network"))
+        return unsupported(
+            "<vz:anti-spoofing>address</vz:anti-spoofing> needs the addresses of the interface ",
+            interface.mac, " as <ip>; for addresses that are learned use <filterref ",
+            "filter='clean-traffic'>");
+    return {};
+}
+
 Result<void> checkInterface(const Interface& interface) {
     VZ_CHECK(checkDevName(interface.guestDev, "an interface (<guest dev=>)"));
     VZ_CHECK(checkDevName(interface.targetDev, "an interface (<target dev=>)"));
     VZ_CHECK(checkDevName(interface.bridge, "a bridge (<source bridge=>)"));
     if (interface.type == "bridge" && interface.bridge.empty())
         return fail(ErrorCode::XmlError, "an <interface type='bridge'> has no <source bridge=>");
+    if (interface.type == "direct" && interface.device.empty())
+        return fail(ErrorCode::XmlError, "an <interface type='direct'> has no <source dev=>");
+    if (interface.virtualPort && !interface.virtualPort->type.empty() &&
+        interface.virtualPort->type != "openvswitch")
+        return unsupported("<virtualport type='", interface.virtualPort->type,
+                           "'> is not supported for containers: use openvswitch");
+    for (const auto& script : {interface.script, interface.downScript}) {
+        if (script.empty())
+            continue;
+        if (interface.type != "ethernet")
+            return unsupported("<script> (", script, ") is for <interface type='ethernet'> only: remove it");
+        VZ_CHECK(checkPath(script, false, "the <script path=> of an <interface>"));
+    }
+    VZ_CHECK(checkRules(interface));
     if (interface.mtu && (interface.mtu < 68 || interface.mtu > 65535))
         return fail(ErrorCode::XmlError, "<mtu size='", interface.mtu, "'> has to be between 68 and 65535");
     for (const auto& address : interface.addresses) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Hotplug: devices that come to and leave a running container.
 #include "base/log.hpp"
-#include "ct/network.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/container_storage.hpp"
 #include "driver/driver.hpp"
+#include "driver/interfaces.hpp"
 #include "driver/io_limits.hpp"
 #include "driver/launch.hpp"
 #include "driver/limits.hpp"
@@ -18,7 +18,7 @@ namespace {
 Error cannotHotplug(std::string_view what) {
     return fail(
         ErrorCode::OperationUnsupported, "this kind of device cannot be ", what,
-        " while a container runs; only disk, filesystem, interface and hostdev (storage, misc) devices can. ",
+        " while a container runs; only disk, filesystem, interface and hostdev (storage, misc, net) devices can. ",
         "Change the persistent config (--config) and restart it");
 }
 
@@ -34,11 +34,11 @@ Result<void> ContainerDomain::limitDisks(const std::vector<ct::BlockLimit>& befo
     return group->apply(changes({.blockDevices = before}, {.blockDevices = now}));
 }
 
-Result<void> ContainerDomain::attachDevice(const domain::Config& changed,
-                                           const domain::Config::Device& device, LiveParts& parts) {
+Result<void> ContainerDomain::attachDevice(domain::Config& changed, const domain::Config::Device& device,
+                                           LiveParts& parts) {
     auto& facts = parts.facts;
     VZ_TRY(auto container, running());
-    const auto& definition = changed.definition();
+    const auto definition = changed.definition();
     switch (device.kind) {
     case DeviceKind::Filesystem: {
         const auto& filesystem = definition.filesystems.at(device.index);
@@ -56,6 +56,9 @@ Result<void> ContainerDomain::attachDevice(const domain::Config& changed,
         return attachDisk(leases, parts);
     }
     case DeviceKind::HostDevice: {
+        if (definition.hostDevices.at(device.index).type == domain::HostDevice::Type::Network)
+            return withPlugger(changed, parts,
+                               [&](auto& plugger) { return plugger.plugHostDevice(device.index); });
         VZ_TRY(auto grant, deviceOf(definition.hostDevices.at(device.index)));
         VZ_TRY(auto group, cgroup());
         VZ_CHECK(group->allowDevice(grant.rule));
@@ -65,14 +68,8 @@ Result<void> ContainerDomain::attachDevice(const domain::Config& changed,
         }
         return {};
     }
-    case DeviceKind::Interface: {
-        const auto& interface = definition.interfaces.at(device.index);
-        VZ_TRY(auto netns, container->networkNamespace());
-        VZ_TRY(auto created, ct::createInterface(netns.get(), netInterfaceOf(interface)));
-        facts.interfaceNames.push_back(created.hostName);
-        facts.guestNames.push_back(created.guestName);
-        return {};
-    }
+    case DeviceKind::Interface:
+        return withPlugger(changed, parts, [&](auto& plugger) { return plugger.plug(device.index); });
     default:
         return cannotHotplug("attached");
     }
@@ -80,9 +77,12 @@ Result<void> ContainerDomain::attachDevice(const domain::Config& changed,
 
 Result<void> ContainerDomain::detachDevice(const domain::Config& config, const domain::Config::Device& device,
                                            LiveParts& parts) {
-    auto& facts = parts.facts;
     VZ_TRY(auto container, running());
     const auto& definition = config.definition();
+    auto unplug = [&](const std::string& name) {
+        auto copy = config;
+        return withPlugger(copy, parts, [&](auto& plugger) { return plugger.unplug(name); });
+    };
     switch (device.kind) {
     case DeviceKind::Filesystem: {
         const auto& filesystem = definition.filesystems.at(device.index);
@@ -95,17 +95,15 @@ Result<void> ContainerDomain::detachDevice(const domain::Config& config, const d
     case DeviceKind::Disk:
         return detachDisk(definition.disks.at(device.index).target, parts);
     case DeviceKind::HostDevice: {
+        if (definition.hostDevices.at(device.index).type == domain::HostDevice::Type::Network)
+            return unplug(definition.hostDevices.at(device.index).path);
         VZ_TRY(auto grant, deviceOf(definition.hostDevices.at(device.index)));
         VZ_TRY(auto group, cgroup());
         VZ_CHECK(container->detachDevice(grant.node.path));
         return group->denyDevice(grant.rule);
     }
-    case DeviceKind::Interface: {
-        VZ_CHECK(ct::removeInterface(facts.interfaceNames.at(device.index)));
-        facts.interfaceNames.erase(facts.interfaceNames.begin() + static_cast<long>(device.index));
-        facts.guestNames.erase(facts.guestNames.begin() + static_cast<long>(device.index));
-        return {};
-    }
+    case DeviceKind::Interface:
+        return unplug(definition.interfaces.at(device.index).mac);
     default:
         return cannotHotplug("detached");
     }
@@ -120,7 +118,7 @@ Result<ContainerDomain::LiveParts> ContainerDomain::liveParts() const {
 
 Result<void> ContainerDomain::setLiveParts(LiveParts parts) {
     std::lock_guard lock(lock_);
-    if (!live_)
+    if (!live_ || live_->finishing) // what comes now would not be removed with the rest
         return notRunning();
     live_->facts = std::move(parts.facts);
     live_->disks = std::move(parts.disks);
@@ -176,24 +174,20 @@ Result<void> ContainerDomain::detachLive(const domain::Config::Device& device) {
 }
 
 Result<void> ContainerDomain::updateLive(const std::string& xml) {
-    VZ_TRY(auto container, running());
+    VZ_CHECK(running());
     auto before = current();
     VZ_TRY(auto device, before.findDevice(driver_.parser(), xml));
-    VZ_TRY(auto changed, before.withUpdatedDevice(driver_.parser(), device, xml));
     if (device.kind != DeviceKind::Interface)
         return fail(ErrorCode::OperationUnsupported,
-                    "only the link state of an interface can be updated while a container runs");
-    const auto& was = before.definition().interfaces.at(device.index);
-    auto wanted = changed.definition().interfaces.at(device.index);
-    bool up = wanted.linkUp;
-    wanted.linkUp = was.linkUp;
-    if (wanted.bridge != was.bridge || wanted.type != was.type || wanted.mtu != was.mtu ||
-        (!wanted.guestDev.empty() && wanted.guestDev != was.guestDev))
-        return fail(ErrorCode::OperationUnsupported, "only the link state of interface ", was.mac,
-                    " can be updated while the container runs; detach it and attach it again");
-    VZ_TRY(auto netns, container->networkNamespace());
-    VZ_CHECK(ct::setLinkUp(netns.get(), was.guestDev, up));
-    return setLive(std::move(changed));
+                    "only an interface can be updated while a container runs: detach this device and attach ",
+                    "it again, or change the persistent config (--config) and restart the container");
+    VZ_TRY(auto changed, before.withUpdatedDevice(driver_.parser(), device, xml));
+    VZ_TRY(auto parts, liveParts());
+    VZ_CHECK(withPlugger(changed, parts, [&](auto& plugger) {
+        return plugger.change(before.definition().interfaces.at(device.index), device.index);
+    }));
+    VZ_CHECK(setLiveParts(std::move(parts)));
+    return setLive(std::move(changed), true);
 }
 
 } // namespace vz::driver

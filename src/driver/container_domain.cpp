@@ -102,11 +102,9 @@ void ContainerDomain::setState(int state, int reason) {
 
 domain::RuntimeState ContainerDomain::runtimeState() const {
     domain::RuntimeState state;
-    if (auto xml = live_->config.toXml(driver_.parser(), VIR_DOMAIN_XML_SECURE))
-        state.liveXml = *std::move(xml);
-    if (auto xml = live_->tuning ? live_->tuning->toXml(driver_.parser(), VIR_DOMAIN_XML_SECURE)
-                                 : Result<std::string>(std::string()))
-        state.tuning = *std::move(xml);
+    state.liveXml = live_->config.stateXml();
+    if (live_->tuning)
+        state.tuning = live_->tuning->stateXml();
     state.cgroup = live_->cgroup->save();
     state.persistent = persistent_;
     state.paused = state_ == VIR_DOMAIN_PAUSED;
@@ -115,7 +113,7 @@ domain::RuntimeState ContainerDomain::runtimeState() const {
     state.uidMap = live_->facts.uidMap;
     state.gidMap = live_->facts.gidMap;
     state.cpus = live_->facts.cpus;
-    state.hostInterfaces = live_->facts.interfaceNames;
+    state.interfaces = live_->facts.interfaces;
     state.disks = live_->disks;
     state.autodestroy = live_->autodestroyOwner != nullptr;
     return state;

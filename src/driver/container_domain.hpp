@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -23,6 +24,8 @@
 namespace vz::driver {
 
 class DiskLeases;
+class InterfacePlugger;
+struct InterfacePlace;
 class Driver;
 
 /**
@@ -90,6 +93,9 @@ public:
     Result<void> attachLive(const std::string& xml);
     Result<void> detachLive(const domain::Config::Device& device);
     Result<void> updateLive(const std::string& xml);
+    /** After a restart of the daemon: makes live XML, interfaces and ports agree again. */
+    Result<void> settleInterfaces();
+    std::vector<domain::UsedInterface> interfaces() const;
 
     /** The CPUs that the running container was given, as a list; empty: all, or not running. */
     std::string cpus() const;
@@ -130,6 +136,8 @@ private:
         std::shared_ptr<ct::Container> container;
         std::shared_ptr<ct::Cgroup> cgroup;
         std::vector<domain::UsedDisk> disks;
+        /** Its network namespace if it has an interface of the host, which is to come back from there. */
+        std::shared_ptr<UniqueFd> netns;
         virConnectPtr autodestroyOwner = nullptr;
         std::optional<domain::Config> tuning; ///< whose limits are just being set
         bool destroying = false;
@@ -154,6 +162,7 @@ private:
     domain::RuntimeState runtimeState() const; ///< lock_ held
     Result<void> saveRuntime();
     Result<void> setTuning(std::optional<domain::Config> config);
+    Result<void> changeInterfaces(const domain::Config& from, domain::Config to);
     /** What a daemon that died in the midst of tune() has set goes back to what it was. */
     Result<void> undoTuning(const Live& live, const domain::RuntimeState& state);
     Result<void> stopForSnapshot();
@@ -172,7 +181,8 @@ private:
     };
     Result<LiveParts> liveParts() const;
     Result<void> setLiveParts(LiveParts parts);
-    Result<void> attachDevice(const domain::Config& changed, const domain::Config::Device& device,
+    /** @p changed has the device already; it learns what is known only when it is plugged in. */
+    Result<void> attachDevice(domain::Config& changed, const domain::Config::Device& device,
                               LiveParts& parts);
     Result<void> detachDevice(const domain::Config& config, const domain::Config::Device& device,
                               LiveParts& parts);
@@ -181,6 +191,12 @@ private:
     Result<void> limitDisks(const std::vector<ct::BlockLimit>& before,
                             const std::vector<ct::BlockLimit>& now);
     Result<void> detachDisk(const std::string& name, LiveParts& parts);
+    InterfacePlace interfacePlace(int netns) const;
+    /** A handle to keep if @p used has an interface of the host; else null. */
+    static std::shared_ptr<UniqueFd> keptNetwork(const std::vector<domain::UsedInterface>& used, int netns);
+    /** Runs @p work with a plugger for the running container that writes @p parts down. */
+    Result<void> withPlugger(domain::Config& config, LiveParts& parts,
+                             const std::function<Result<void>(InterfacePlugger&)>& work);
 
     Driver& driver_;
     const std::string uuid_;

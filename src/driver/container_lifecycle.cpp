@@ -4,10 +4,10 @@
 #include "base/log.hpp"
 #include "base/rollback.hpp"
 #include "ct/guest_facts.hpp"
-#include "ct/network.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/container_storage.hpp"
 #include "driver/driver.hpp"
+#include "driver/interfaces.hpp"
 #include "driver/launch.hpp"
 #include "driver/limits.hpp"
 #include "driver/quota.hpp"
@@ -87,7 +87,7 @@ Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mo
     // A revert that was cut off may have changed some of its images only.
     VZ_CHECK(settleSnapshots());
     unsigned run = beginRun();
-    Live live{std::move(from), {}, nullptr, nullptr, {}, mode.autodestroyOwner};
+    Live live{std::move(from), {}, nullptr, nullptr, {}, nullptr, mode.autodestroyOwner};
     auto launched = launch(run, mode, live);
     if (launched) {
         becomeActive(
@@ -125,11 +125,10 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
     VZ_CHECK(file::removeTree(runDir()));
     VZ_CHECK(file::makeDirs(runDir(), 0700));
     undo.add([dir = runDir()] { warn(file::removeTree(dir), "cannot remove the run folder"); });
-    undo.add([&live] {
+    undo.add([this, &live] {
         if (live.cgroup)
             warn(live.cgroup->remove(), "cannot remove the cgroups");
-        for (const auto& name : live.facts.interfaceNames)
-            warn(ct::removeInterface(name), "cannot remove a network interface");
+        unplugInterfaces(interfacePlace(live.netns ? live.netns->get() : -1), live.facts.interfaces);
     });
     // Their processes end before the groups that they are in are removed.
     undo.add([&leases] { leases.giveBack(); });
@@ -144,6 +143,7 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
     live.facts.uidMap = spec.uids;
     live.facts.gidMap = spec.gids;
 
+    domain::RuntimeState begun;
     ct::Container::StartOptions options;
     options.supervisorPath = driver_.settings().supervisor;
     options.limit = std::chrono::seconds(driver_.settings().startTimeoutSeconds);
@@ -157,8 +157,9 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
         VZ_CHECK(live.cgroup->apply(limits));
         VZ_CHECK(leases.moveTo(*live.cgroup));
         // If the daemon dies in the midst of this, the next one knows what to remove.
-        domain::RuntimeState begun;
-        VZ_TRY(begun.liveXml, live.config.toXml(driver_.parser(), VIR_DOMAIN_XML_SECURE));
+        live.facts.id = supervisor; // libvirt drops live parts of what has no id; init's is not there yet
+        VZ_TRY(live.config, live.config.live(driver_.parser(), live.facts));
+        begun.liveXml = live.config.stateXml();
         begun.cgroup = live.cgroup->save();
         begun.persistent = persistent();
         begun.starting = true;
@@ -169,16 +170,18 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
         prepared.cgroupView = live.cgroup->view();
         return {};
     };
-    if (!definition.interfaces.empty()) {
-        options.network = [&](int netns) -> Result<void> {
-            for (const auto& interface : definition.interfaces) {
-                VZ_TRY(auto created, ct::createInterface(netns, netInterfaceOf(interface)));
-                live.facts.interfaceNames.push_back(created.hostName);
-                live.facts.guestNames.push_back(created.guestName);
-            }
-            return {};
+    auto plugAll = [&](int netns) {
+        auto save = [&] {
+            begun.interfaces = live.facts.interfaces;
+            live.netns = keptNetwork(live.facts.interfaces, netns);
+            return domain::saveState(runDir(), begun);
         };
-    }
+        return InterfacePlugger(driver_.parser(), interfacePlace(netns), live.config, live.facts.interfaces,
+                                save)
+            .plugAll();
+    };
+    if (!definition.interfaces.empty() || !definition.hostDevices.empty())
+        options.network = plugAll;
     if (mode.paused)
         options.beforeInit = [&](pid_t) { return live.cgroup->freeze(true); };
     VZ_TRY(live.container, ct::Container::start(driver_.reactor(), std::move(spec), options, observer(run)));
@@ -193,7 +196,7 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
     for (size_t i = 0; i < std::max<size_t>(definition.consoles.size(), 1); ++i)
         live.facts.consolePaths.push_back(live.container->consolePath(i));
     setLabel(live.facts, live.facts.id);
-    VZ_TRY(live.config, live.config.live(driver_.parser(), live.facts));
+    VZ_TRY(live.config, live.config.withFacts(driver_.parser(), live.facts));
     undo.dismiss();
     return {};
 }
@@ -225,10 +228,10 @@ Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
     const auto& definition = live.config.definition();
     for (size_t i = 0; i < definition.consoles.size(); ++i)
         live.facts.consolePaths.push_back(live.container->consolePath(i));
-    for (const auto& interface : definition.interfaces) {
-        live.facts.interfaceNames.push_back(interface.targetDev);
-        live.facts.guestNames.push_back(interface.guestDev);
-    }
+    live.facts.interfaces = state.interfaces;
+    if (auto netns =
+            state.interfaces.empty() ? Result<UniqueFd>(notRunning()) : live.container->networkNamespace())
+        live.netns = keptNetwork(state.interfaces, netns->get());
     live.facts.uidMap = state.uidMap;
     live.facts.gidMap = state.gidMap;
     live.facts.cpus = state.cpus;
@@ -293,7 +296,8 @@ void ContainerDomain::onStopped(unsigned run, ct::StopReason reason) {
 
 void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
     std::shared_ptr<ct::Cgroup> cgroup;
-    std::vector<std::string> interfaces;
+    std::vector<domain::UsedInterface> interfaces;
+    std::shared_ptr<UniqueFd> netns;
     std::vector<domain::UsedDisk> disks;
     bool forSnapshot;
     {
@@ -303,7 +307,8 @@ void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
         live_->finishing = true;
         forSnapshot = live_->forSnapshot;
         cgroup = live_->cgroup;
-        interfaces = live_->facts.interfaceNames;
+        interfaces = live_->facts.interfaces;
+        netns = live_->netns;
         disks = live_->disks;
         if (live_->destroying)
             reason = ct::StopReason::Destroyed;
@@ -311,8 +316,7 @@ void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
     // Whoever starts it again, or does something with an image of it, finds it closed.
     warn(awaitClosed(disks), "an image of a stopped container stays open");
     warn(cgroup->remove(), "cannot remove the cgroups of a stopped container");
-    for (const auto& name : interfaces)
-        warn(ct::removeInterface(name), "cannot remove a network interface");
+    unplugInterfaces(interfacePlace(netns ? netns->get() : -1), interfaces);
     warn(file::removeTree(runDir()), "cannot remove the run folder");
     driver_.guarantees().release(uuid_);
     auto about = subject();

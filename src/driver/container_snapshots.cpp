@@ -109,8 +109,7 @@ Result<Snapshot> ContainerDomain::describeSnapshot(const SnapshotRequest& reques
         return snapshot;
     }
     // Without what only a running container has.
-    VZ_TRY(auto live, now.toXml(driver_.parser(), VIR_DOMAIN_XML_SECURE));
-    VZ_TRY(snapshot.domain, domain::Config::parse(driver_.parser(), live, {}));
+    VZ_TRY(snapshot.domain, domain::Config::parse(driver_.parser(), now.stateXml(), {}));
     VZ_TRY(auto nowText, snapshot.domain->toXml(driver_.parser(), VIR_DOMAIN_XML_SECURE));
     if (persistent() && nowText != nextText)
         snapshot.inactive = std::move(next);

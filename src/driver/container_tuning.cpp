@@ -23,6 +23,13 @@ Result<void> checkLiveChange(const domain::Extension& from, const domain::Extens
         return fail(ErrorCode::OperationUnsupported,
                     "<vz:features> take effect when a container starts: change "
                     "the persistent config (--config) and restart it");
+    auto names = [](const domain::Extension& it) {
+        return std::tie(it.network.hostname, it.network.nameservers, it.network.searchDomains);
+    };
+    if (names(from) != names(to))
+        return fail(ErrorCode::OperationUnsupported,
+                    "the names in <vz:network> take effect when a container starts: change "
+                    "the persistent config (--config) and restart it");
     for (const auto& info : ct::counters()) {
         auto value = [&](const ct::Beancounters& set) {
             auto found = set.find(info.name);
@@ -113,6 +120,11 @@ Result<void> ContainerDomain::tune(domain::Config config) {
     VZ_CHECK(changeQuota(before.definition(), config.definition(), ids));
     undo.add([&] { (void)changeQuota(config.definition(), before.definition(), ids); });
     useCpus(cpusNow);
+    VZ_CHECK(changeInterfaces(before, config));
+    undo.add([&] {
+        if (auto undone = changeInterfaces(config, before); !undone)
+            log::warning("interfaces of ", uuid_, " are not what they were: ", undone.error().message());
+    });
     {
         std::lock_guard lock(lock_);
         if (live_)

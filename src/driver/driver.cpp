@@ -5,9 +5,10 @@
 #include "base/log.hpp"
 #include "ct/container.hpp"
 #include "ct/guest_facts.hpp"
-#include "ct/network.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/container_storage.hpp"
+#include "driver/filter_binding.hpp"
+#include "driver/interfaces.hpp"
 #include "driver/machine_guarantee.hpp"
 #include "vm/ids.hpp"
 
@@ -123,13 +124,61 @@ void Driver::adopt(const std::string& uuid) {
             log::warning("an image of ", uuid, " is still open: ", closed.error().message());
         if (auto removed = ct::Cgroup::removeLeftovers(cgroupHost_, state->cgroup); !removed)
             log::warning("cgroups of ", uuid, " are left over: ", removed.error().message());
-        for (const auto& interface : state->hostInterfaces)
-            (void)ct::removeInterface(interface);
+        removeInterfaces(*state, uuid, folder);
         if (domain && domain->persistent())
             domain->endedWhileAway(ct::Container::lastEnd(folder));
     }
     if (auto removed = file::removeTree(folder); !removed)
         log::warning("a run folder is left over: ", removed.error().message());
+}
+
+/** Of a container that is gone. What the network driver has to be asked for is done when clients are served.
+ */
+void Driver::removeInterfaces(const domain::RuntimeState& state, const std::string& uuid,
+                              const std::string& folder) {
+    auto here = state.interfaces;
+    for (auto& used : here) {
+        if (!used.portId.empty())
+            leftPorts_.emplace_back(std::exchange(used.network, {}), std::exchange(used.portId, {}));
+        if (std::exchange(used.filtered, false))
+            leftFilters_.push_back(used.link.hostName);
+    }
+    unplugInterfaces({.owner = {uuid, uuid}, .runDir = folder}, here);
+}
+
+void Driver::settleNetwork() {
+    for (const auto& [network, port] : std::exchange(leftPorts_, {})) {
+        if (auto released = releasePort(network, port); !released)
+            log::warning("a port of the network '", network, "' stays taken: ", released.error().message());
+    }
+    settleFilters();
+    for (auto& domain : registry_.all()) {
+        if (!domain->active())
+            continue;
+        auto job = domain->jobs().begin("network", std::chrono::seconds(settings_.jobTimeoutSeconds));
+        auto settled = job ? domain->settleInterfaces() : Result<void>(std::move(job).takeError());
+        if (!settled && domain->active())
+            log::warning("interfaces of '", domain->name(), "': ", settled.error().message());
+    }
+}
+
+/** Names of interfaces are used again: a filter may be that of a container that runs by now. */
+void Driver::settleFilters() {
+    auto isUsed = [&](const std::string& hostName) {
+        for (const auto& domain : registry_.all()) {
+            for (const auto& used : domain->interfaces()) {
+                if (used.filtered && used.link.hostName == hostName)
+                    return true;
+            }
+        }
+        return false;
+    };
+    for (const auto& hostName : std::exchange(leftFilters_, {})) {
+        if (isUsed(hostName))
+            continue;
+        if (auto unbound = unbindFilter(hostName); !unbound)
+            log::warning("a network filter of ", hostName, " is left over: ", unbound.error().message());
+    }
 }
 
 /** A removal that was cut off may take long to be brought to its end: calls about that domain wait for it. */
@@ -148,6 +197,7 @@ void Driver::settleSnapshots() {
 }
 
 void Driver::autostart() {
+    autodestroyer_.post([this] { settleNetwork(); });
     storage_->autostart();
     starter_ = std::thread([this, all = isFirstStart()] {
         abi::AsDaemon asDaemon; // no client asks: without it no volume is found where access is checked

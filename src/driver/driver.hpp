@@ -39,8 +39,8 @@ public:
     static Result<std::unique_ptr<Driver>> create(const std::string& configRoot, Inhibit inhibit);
     ~Driver();
 
-    /** Brings snapshot calls that were cut off to their end, then starts what has autostart set, once per
-     * boot of the host; returns at once. */
+    /** Settles what needs other drivers of the daemon, brings snapshot calls that were cut off to their end,
+     * then starts what has autostart set, once per boot of the host; returns at once. */
     void autostart();
     /** Looks for configs that were added on disk (SIGHUP). */
     void reload();
@@ -84,6 +84,10 @@ private:
     void adoptRunning();
     void adopt(const std::string& uuid);
     void settleSnapshots();
+    void removeInterfaces(const domain::RuntimeState& state, const std::string& uuid,
+                          const std::string& folder);
+    void settleNetwork();
+    void settleFilters();
     bool isFirstStart() const;
     void autostartAll();
     void relayEvents(virConnectPtr conn);
@@ -112,6 +116,8 @@ private:
     std::mutex relayLock_;
     std::unique_ptr<abi::EventRelay> relay_;
     std::unique_ptr<Storage> storage_;
+    std::vector<std::pair<std::string, std::string>> leftPorts_; ///< network, port
+    std::vector<std::string> leftFilters_;                       ///< host ends that are gone
     std::atomic<bool> ending_ = false;
     std::thread starter_; ///< what the start of the daemon does not wait for
     // Last: their tasks use everything above.

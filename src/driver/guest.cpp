@@ -131,35 +131,6 @@ Result<void> setUserPassword(const DomainCall& call, const char* user, const cha
     return ct::setPassword(init, user, password, flags & VIR_DOMAIN_PASSWORD_ENCRYPTED);
 }
 
-Result<int> interfaceAddresses(const DomainCall& call, virDomainInterfacePtr** interfaces,
-                               unsigned int source, unsigned int flags) {
-    VZ_CHECK(allowFlags(flags, 0, "virDomainInterfaceAddresses"));
-    // What the container's kernel knows is what an agent would tell, and more than the ARP table has.
-    if (source != VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT &&
-        source != VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP)
-        return fail(ErrorCode::ArgumentUnsupported,
-                    "addresses of containers are known from 'agent' and 'arp' only");
-    VZ_TRY(auto container, call.domain.running());
-    VZ_TRY(auto netns, container->networkNamespace());
-    VZ_TRY(auto found, ct::interfaceAddresses(netns.get()));
-    auto** list = allocate<virDomainInterfacePtr>(found.size() + 1);
-    for (size_t i = 0; i < found.size(); ++i) {
-        auto* interface = list[i] = allocate<virDomainInterface>();
-        interface->name = copy(found[i].name);
-        interface->hwaddr = found[i].mac.empty() ? nullptr : copy(found[i].mac);
-        interface->addrs = allocate<virDomainIPAddress>(found[i].addresses.size());
-        for (const auto& address : found[i].addresses) {
-            auto& out = interface->addrs[interface->naddrs++];
-            bool v6 = address.address.find(':') != std::string::npos;
-            out.type = v6 ? VIR_IP_ADDR_TYPE_IPV6 : VIR_IP_ADDR_TYPE_IPV4;
-            out.addr = copy(address.address);
-            out.prefix = address.prefix;
-        }
-    }
-    *interfaces = list;
-    return static_cast<int>(found.size());
-}
-
 Result<int> getFsInfo(const DomainCall& call, virDomainFSInfoPtr** info, unsigned int flags) {
     VZ_CHECK(allowFlags(flags, 0, "virDomainGetFSInfo"));
     VZ_TRY(pid_t init, runningInit(call));

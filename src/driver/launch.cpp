@@ -150,6 +150,8 @@ Result<void> setDevices(const domain::Definition& definition, const std::vector<
         return node.path == "/dev/fuse" && definition.extension.fuse == false;
     });
     for (const auto& device : definition.hostDevices) {
+        if (device.type == domain::HostDevice::Type::Network)
+            continue;
         VZ_TRY(auto grant, deviceOf(device));
         spec.devices.push_back(std::move(grant.node));
     }
@@ -246,17 +248,6 @@ Result<DeviceGrant> deviceOf(const domain::HostDevice& device) {
     return grant;
 }
 
-ct::NetInterface netInterfaceOf(const domain::Interface& interface) {
-    return {.hostName = interface.targetDev,
-            .guestName = interface.guestDev,
-            .mac = interface.mac,
-            .bridge = interface.bridge,
-            .up = interface.linkUp,
-            .mtu = interface.mtu,
-            .addresses = interface.addresses,
-            .routes = interface.routes};
-}
-
 Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& definition,
                                   const std::string& runDir, const std::vector<domain::UsedDisk>& disks) {
     ct::LaunchSpec spec;
@@ -267,7 +258,11 @@ Result<ct::LaunchSpec> launchSpec(Driver& driver, const domain::Definition& defi
     spec.argv.insert(spec.argv.end(), definition.initArgs.begin(), definition.initArgs.end());
     spec.environment = environmentOf(definition);
     spec.workingDir = definition.initDir;
-    spec.hostname = hostnameOf(definition.name);
+    const auto& names = definition.extension.network;
+    spec.hostname = names.hostname.empty() ? hostnameOf(definition.name) : names.hostname;
+    spec.writeHostname = !names.hostname.empty();
+    spec.nameservers = names.nameservers;
+    spec.searchDomains = names.searchDomains;
     spec.privateNetwork = definition.privateNetwork;
     spec.onPoweroff = definition.onPoweroff;
     spec.onReboot = definition.onReboot;
@@ -293,6 +288,8 @@ Result<ct::CgroupLimits> startLimits(Driver& driver, const domain::Definition& d
     VZ_TRY(auto limits, limitsOf(driver, definition, cpus, disks));
     limits.devices = ct::defaultDeviceRules();
     for (const auto& device : definition.hostDevices) {
+        if (device.type == domain::HostDevice::Type::Network)
+            continue;
         VZ_TRY(auto grant, deviceOf(device));
         limits.devices.push_back(std::move(grant.rule));
     }

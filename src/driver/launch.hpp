@@ -29,6 +29,4 @@ struct DeviceGrant {
 };
 Result<DeviceGrant> deviceOf(const domain::HostDevice& device);
 
-ct::NetInterface netInterfaceOf(const domain::Interface& interface);
-
 } // namespace vz::driver

@@ -23,8 +23,6 @@ void addMachineSizes(std::vector<abi::SlotEntry>& table) {
                                   entry<"domainAddIOThread", &virDomainAddIOThread>(),
                                   entry<"domainDelIOThread", &virDomainDelIOThread>(),
                                   entry<"domainSetIOThreadParams", &virDomainSetIOThreadParams>(),
-                                  entry<"domainSetInterfaceParameters", &virDomainSetInterfaceParameters>(),
-                                  entry<"domainGetInterfaceParameters", &virDomainGetInterfaceParameters>(),
                                   entry<"domainGetPerfEvents", &virDomainGetPerfEvents>(),
                                   entry<"domainSetPerfEvents", &virDomainSetPerfEvents>(),
                               });

@@ -218,6 +218,12 @@ Result<void> getBlockIoTune(const DomainCall& call, const char* disk, virTypedPa
 Result<void> getBlkioParameters(const DomainCall& call, virTypedParameterPtr params, int* count,
                                 unsigned int flags);
 
+// tuning_interface.cpp
+Result<void> setInterfaceParameters(const DomainCall& call, const char* device, virTypedParameterPtr params,
+                                    int count, unsigned int flags);
+Result<void> getInterfaceParameters(const DomainCall& call, const char* device, virTypedParameterPtr params,
+                                    int* count, unsigned int flags);
+
 /** The table of all slots we fill. */
 std::vector<abi::SlotEntry> slotTable();
 /** Its part that only virtual machines have (machine_slots.cpp). */

@@ -50,24 +50,37 @@ void addVcpu(TypedParams& out, const domain::Definition& definition) {
     out.add("vcpu.maximum", definition.maxVcpus);
 }
 
-void addNet(TypedParams& out, const domain::Definition& definition) {
-    out.add("net.count", static_cast<unsigned int>(definition.interfaces.size()));
-    for (size_t i = 0; i < definition.interfaces.size(); ++i) {
-        const auto& name = definition.interfaces[i].targetDev;
+/** What users call an interface: its name on the host, or inside if it is not on the host. */
+std::string nameOf(const domain::UsedInterface& used) {
+    bool onHost = used.link.kind == ct::LinkKind::Veth;
+    return onHost ? used.link.hostName : used.link.guestName;
+}
+
+Result<ct::InterfaceCounters> countersOf(const ContainerDomain& domain, const domain::UsedInterface& used) {
+    if (used.link.kind == ct::LinkKind::Veth)
+        return ct::interfaceCounters(-1, used.link);
+    VZ_TRY(auto container, domain.running());
+    VZ_TRY(auto netns, container->networkNamespace());
+    return ct::interfaceCounters(netns.get(), used.link);
+}
+
+void addNet(TypedParams& out, const ContainerDomain& domain) {
+    auto interfaces = domain.interfaces();
+    out.add("net.count", static_cast<unsigned int>(interfaces.size()));
+    for (size_t i = 0; i < interfaces.size(); ++i) {
         auto prefix = cat("net.", i, ".");
-        out.add(prefix + "name", name);
-        auto counters = ct::hostCounters(name);
+        out.add(prefix + "name", nameOf(interfaces[i]));
+        auto counters = countersOf(domain, interfaces[i]);
         if (!counters)
             continue;
-        // What the host's end of the pair receives, the container has sent.
-        out.add(prefix + "rx.bytes", Number(counters->txBytes));
-        out.add(prefix + "rx.pkts", Number(counters->txPackets));
-        out.add(prefix + "rx.errs", Number(counters->txErrors));
-        out.add(prefix + "rx.drop", Number(counters->txDropped));
-        out.add(prefix + "tx.bytes", Number(counters->rxBytes));
-        out.add(prefix + "tx.pkts", Number(counters->rxPackets));
-        out.add(prefix + "tx.errs", Number(counters->rxErrors));
-        out.add(prefix + "tx.drop", Number(counters->rxDropped));
+        out.add(prefix + "rx.bytes", Number(counters->rxBytes));
+        out.add(prefix + "rx.pkts", Number(counters->rxPackets));
+        out.add(prefix + "rx.errs", Number(counters->rxErrors));
+        out.add(prefix + "rx.drop", Number(counters->rxDropped));
+        out.add(prefix + "tx.bytes", Number(counters->txBytes));
+        out.add(prefix + "tx.pkts", Number(counters->txPackets));
+        out.add(prefix + "tx.errs", Number(counters->txErrors));
+        out.add(prefix + "tx.drop", Number(counters->txDropped));
     }
 }
 
@@ -123,7 +136,7 @@ void addAll(TypedParams& out, const ContainerDomain& domain, unsigned int stats)
     if (stats & VIR_DOMAIN_STATS_VCPU)
         addVcpu(out, definition);
     if (stats & VIR_DOMAIN_STATS_INTERFACE && running)
-        addNet(out, definition);
+        addNet(out, domain);
     if (stats & VIR_DOMAIN_STATS_BLOCK && running)
         addBlock(out, domain);
     if (stats & VIR_DOMAIN_STATS_VM && running)
@@ -378,15 +391,14 @@ Result<int> memoryStats(const DomainCall& call, virDomainMemoryStatPtr stats, un
 
 Result<void> interfaceStats(const DomainCall& call, const char* device, virDomainInterfaceStatsPtr stats) {
     VZ_CHECK(call.domain.running());
-    auto config = call.domain.current();
-    for (const auto& interface : config.definition().interfaces) {
-        if (interface.targetDev != device && interface.mac != device)
+    for (const auto& used : call.domain.interfaces()) {
+        if (nameOf(used) != device && used.name != device)
             continue;
-        VZ_TRY(auto counters, ct::hostCounters(interface.targetDev));
+        VZ_TRY(auto counters, countersOf(call.domain, used));
         auto number = [](uint64_t value) { return static_cast<long long>(value); };
-        *stats = {number(counters.txBytes),   number(counters.txPackets), number(counters.txErrors),
-                  number(counters.txDropped), number(counters.rxBytes),   number(counters.rxPackets),
-                  number(counters.rxErrors),  number(counters.rxDropped)};
+        *stats = {number(counters.rxBytes),   number(counters.rxPackets), number(counters.rxErrors),
+                  number(counters.rxDropped), number(counters.txBytes),   number(counters.txPackets),
+                  number(counters.txErrors),  number(counters.txDropped)};
         return {};
     }
     return fail(ErrorCode::InvalidArg, "'", device, "' is not a known interface of the container");

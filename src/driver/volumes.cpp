@@ -1,24 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "driver/volumes.hpp"
 
+#include "driver/self_connection.hpp"
 #include "libvirt/driver_table.hpp"
-
-#include <libvirt/libvirt.h>
 
 namespace vz::driver {
 
 namespace {
 
-struct CloseConnection {
-    void operator()(virConnectPtr conn) const { ::virConnectClose(conn); }
-};
-using Connection = std::unique_ptr<std::remove_pointer_t<virConnectPtr>, CloseConnection>;
 using VolumeHandle = std::unique_ptr<std::remove_pointer_t<virStorageVolPtr>, abi::Unref>;
 
 Result<std::string> find(const std::string& pool, const std::string& volume) {
-    Connection connection(::virConnectOpen("vz:///system"));
-    if (!connection)
-        return abi::lastError("there is no connection to ask for storage pools");
+    VZ_TRY(auto connection, connectSelf());
     return volumePath(connection.get(), pool, volume);
 }
 

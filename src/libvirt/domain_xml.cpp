@@ -10,10 +10,14 @@ namespace vz::abi {
 
 namespace {
 
-Result<std::string> format(void* def, void* option, unsigned publicFlags) {
-    return takeText(
-        priv::virDomainDefFormat(def, option, priv::virDomainDefFormatConvertXMLFlags(publicFlags)),
-        "libvirt could not format the domain XML");
+constexpr std::string_view formatFailed = "libvirt could not format the domain XML";
+
+Result<std::string> format(void* def, void* option, unsigned publicFlags, unsigned privateFlags = 0) {
+    auto flags = priv::virDomainDefFormatConvertXMLFlags(publicFlags) | privateFlags;
+    priv::Buffer buffer{};
+    int done = priv::virDomainDefFormatInternal(def, option, &buffer, flags);
+    auto text = takeText(priv::virBufferContentAndReset(&buffer), formatFailed);
+    return done < 0 ? lastError(formatFailed) : std::move(text);
 }
 
 /** Live-only parts are formatted exactly where they were parsed. */
@@ -43,17 +47,18 @@ DomainXml::~DomainXml() {
 }
 
 Result<Canonical> DomainXml::canonical(const std::string& xml, bool validate, bool live) const {
-    unsigned flags = (live ? 0u : priv::kParseInactive) | (validate ? priv::kParseValidateSchema : 0u);
+    unsigned flags =
+        (live ? priv::kParseActualNet : priv::kParseInactive) | (validate ? priv::kParseValidateSchema : 0u);
     void* parsed = priv::virDomainDefParseString(xml.c_str(), option_, nullptr, flags);
     if (!parsed)
         return lastError("libvirt could not parse the domain XML");
     std::shared_ptr<const DomainDef> def(new DomainDef(parsed));
-    VZ_TRY(auto text, format(parsed, option_, formatFlags(live, true)));
+    VZ_TRY(auto text, format(parsed, option_, formatFlags(live, true), live ? priv::kFormatActualNet : 0));
     return Canonical{std::move(def), std::move(text)};
 }
 
-Result<std::string> DomainXml::formatPublic(const DomainDef& def, bool live) const {
-    return format(def.get(), option_, formatFlags(live, false));
+Result<std::string> DomainXml::formatPublic(const DomainDef& def, bool live, bool secure) const {
+    return format(def.get(), option_, formatFlags(live, secure));
 }
 
 Result<void> DomainXml::validateSnapshot(const std::string& xml) const {

@@ -37,13 +37,14 @@ public:
     /**
      * Parses and formats again. @p validate also checks against libvirt's RELAX NG schema
      * (VIR_ERR_XML_INVALID_SCHEMA).
-     * @p live keeps aliases, pty paths and other live-only parts (else they are dropped). Errors are
-     * libvirt's own. Thread-safe.
+     * @p live keeps aliases, pty paths and other live-only parts (else they are dropped), also those that
+     * clients do not see: the <actual> of an interface. Errors are libvirt's own. Thread-safe.
      */
     Result<Canonical> canonical(const std::string& xml, bool validate, bool live) const;
 
-    /** Formats with the secrets left out (VIR_DOMAIN_XML_SECURE not given). */
-    Result<std::string> formatPublic(const DomainDef& def, bool live) const;
+    /** Formats as clients see it: with what a network told of an interface in place of <actual>. @p secure:
+     * with secrets (VIR_DOMAIN_XML_SECURE). */
+    Result<std::string> formatPublic(const DomainDef& def, bool live, bool secure) const;
 
     /** Checks a <domainsnapshot> document against libvirt's RELAX NG schema (VIR_ERR_XML_INVALID_SCHEMA). */
     Result<void> validateSnapshot(const std::string& xml) const;

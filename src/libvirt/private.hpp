@@ -69,7 +69,10 @@ struct TypedParamList {
 
 /** Bits of virDomainDefParseFlags, found by what the parser does (tests/unit/libvirt/domain_xml_test.cpp). */
 constexpr unsigned kParseInactive = 1u << 1;
+constexpr unsigned kParseActualNet = 1u << 2;
 constexpr unsigned kParseValidateSchema = 1u << 6;
+/** Of virDomainDefFormatFlags; found by what is printed. */
+constexpr unsigned kFormatActualNet = 1u << 4;
 /** Of virDomainSnapshotParseFlags; found in the same way. */
 constexpr unsigned kParseSnapshotValidateSchema = 1u << 3;
 
@@ -91,6 +94,8 @@ void* virDomainXMLOptionNew(void* config, void* privateData, void* xmlNamespace,
                             void* saveCookie, void* jobConfig);
 void* virDomainDefParseString(const char* xml, void* option, void* parseOpaque, unsigned flags);
 char* virDomainDefFormat(void* def, void* option, unsigned flags);
+/** Takes private flags, too. Below 0 on failure; what is in the buffer is to be freed in any case. */
+int virDomainDefFormatInternal(void* def, void* option, Buffer* buffer, unsigned flags);
 unsigned virDomainDefFormatConvertXMLFlags(unsigned publicFlags);
 void virDomainDefFree(void* def);
 /** @p current may be null unless the flags are those of a driver that reads its own files. */

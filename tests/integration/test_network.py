@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import libvirt
 import pytest
 from harness.guest import wait_for
+from harness.interfaces import exchange
 
 BRIDGE = """<interface type='bridge'>
   <mac address='52:54:00:6b:01:02'/><source bridge='vzbr0'/>{target}
@@ -40,6 +41,7 @@ def test_bridge(daemon, bridge, make_guest):
     assert live.find("devices/interface/alias").get("name") == "net0"
     assert host_links(daemon)[name]["master"] == "vzbr0"
     guest.inside("/bin/ping", "-c", "1", "-W", "5", "192.0.2.1")
+    exchange(daemon, guest, "192.0.2.10")
     daemon.virsh("destroy", "ct")
     assert name not in host_links(daemon)
 
@@ -68,6 +70,7 @@ def test_ethernet(daemon, make_guest):
     daemon.run("ip", "addr", "add", "198.51.100.1/30", "dev", "vzeth0")
     assert host_links(daemon)["vzeth0"]["operstate"] != "DOWN" or "UP" in host_links(daemon)["vzeth0"]["flags"]
     guest.inside("/bin/ping", "-c", "1", "-W", "5", "198.51.100.1")
+    exchange(daemon, guest, "198.51.100.2")
 
 
 def test_without_interface_only_loopback(running):
@@ -109,7 +112,7 @@ def test_missing_bridge_is_named(daemon, make_guest):
 
 @pytest.mark.parametrize("interface,name", [
     ("<interface type='user'/>", "user"),
-    ("<interface type='direct'><source dev='eth0' mode='bridge'/></interface>", "direct"),
+    ("<interface type='direct'><source dev='nodev9' mode='bridge'/></interface>", "nodev9"),
     ("<interface type='mcast'><source address='230.0.0.1' port='5558'/></interface>", "mcast"),
 ])
 def test_other_types_are_refused_by_name(daemon, make_guest, interface, name):

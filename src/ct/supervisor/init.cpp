@@ -4,6 +4,7 @@
 
 #include "base/file.hpp"
 #include "ct/protocol.hpp"
+#include "ct/supervisor/network_names.hpp"
 
 #include <cerrno>
 #include <csignal>
@@ -161,7 +162,7 @@ private:
     Result<void> setHostname() {
         if (!spec_.hostname.empty() && ::sethostname(spec_.hostname.data(), spec_.hostname.size()) < 0)
             return failErrno(errno, "cannot set the host name '", spec_.hostname, "'");
-        return {};
+        return writeNetworkNames(spec_);
     }
 
     Result<void> openConsole() {

@@ -93,19 +93,20 @@ TEST_CASE("an interface joins the bridge and has its addresses and routes inside
     const auto* vnet = named(*outside, "vnet0");
     REQUIRE(vnet);
     CHECK(vnet->mac == "fe:54:00:12:34:56");
-    CHECK(hostCounters("vnet0"));
+    CHECK(interfaceCounters(-1, *created));
 
     auto second = createInterface(guest.get(), {.bridge = "br-test"});
     REQUIRE(second);
     CHECK(second->hostName == "vnet1");
     CHECK(second->guestName == "eth1");
 
-    CHECK(setLinkUp(guest.get(), "eth0", false));
-    CHECK_FALSE(setLinkUp(guest.get(), "eth9", true));
-    REQUIRE(removeInterface("vnet0"));
-    REQUIRE(removeInterface("vnet0"));
+    wanted.up = false;
+    CHECK(setLinkUp(guest.get(), *created, wanted));
+    REQUIRE(removeInterface(-1, *created));
+    REQUIRE(removeInterface(-1, *created));
+    CHECK(setLinkUp(guest.get(), *created, wanted).error().code() == ErrorCode::DeviceMissing);
     CHECK_FALSE(named(*interfaceAddresses(guest.get()), "eth0"));
-    CHECK(hostCounters("vnet0").error().code() == ErrorCode::DeviceMissing);
+    CHECK(interfaceCounters(-1, *created).error().code() == ErrorCode::DeviceMissing);
 }
 
 TEST_CASE("a failed interface says why and leaves nothing") {
@@ -134,6 +135,73 @@ TEST_CASE("a failed interface says why and leaves nothing") {
     CHECK(createInterface(guest.get(), wanted).error().code() == ErrorCode::ConfigUnsupported);
     wanted.hostName = "a-name-that-is-too-long";
     CHECK(createInterface(guest.get(), wanted).error().code() == ErrorCode::ConfigUnsupported);
+}
+
+TEST_CASE("a name of somebody else's interface is left alone") {
+    PrivateHost host;
+    auto guest = newNetns();
+    NetInterface wanted{.mac = "52:54:00:12:34:56", .bridge = "br-test"};
+    auto made = createInterface(guest.get(), wanted);
+    REQUIRE(made);
+    auto wrong = *made;
+    wrong.mac = "52:54:00:12:34:57";
+    REQUIRE(removeInterface(-1, wrong));
+    wrong.hostName = "br-test";
+    REQUIRE(removeInterface(-1, wrong));
+    auto outside = interfaceAddresses(thisNetns().get());
+    CHECK(named(*outside, made->hostName));
+    CHECK(named(*outside, "br-test"));
+    CHECK(interfaceExists(guest.get(), *made).valueOr(false));
+    wanted.hostName = made->hostName;
+    CHECK_FALSE(createInterface(guest.get(), wanted));
+    CHECK(interfaceExists(guest.get(), *made).valueOr(false));
+}
+
+TEST_CASE("an interface changes its bridge and its size") {
+    PrivateHost host;
+    auto guest = newNetns();
+    auto made = createInterface(guest.get(), {.mac = "52:54:00:12:34:56"});
+    REQUIRE(made);
+    CHECK(masterOf(made->hostName).valueOr("?").empty());
+    REQUIRE(setBridge(*made, "br-test"));
+    CHECK(masterOf(made->hostName).valueOr("?") == "br-test");
+    CHECK(setBridge(*made, "br-none").error().code() == ErrorCode::ConfigUnsupported);
+    REQUIRE(setBridge(*made, ""));
+    CHECK(masterOf(made->hostName).valueOr("?").empty());
+    CHECK(setMtu(guest.get(), *made, 1300));
+    CHECK_FALSE(setMtu(guest.get(), *made, 70000));
+}
+
+TEST_CASE("a macvlan is only inside, and a lent interface comes back as it was") {
+    PrivateHost host;
+    auto guest = newNetns(), other = newNetns();
+    auto cable = createInterface(other.get(), {.hostName = "up0", .mac = "52:54:00:00:00:09"});
+    REQUIRE(cable);
+    NetInterface wanted{
+        .kind = LinkKind::Macvlan, .mac = "52:54:00:12:34:56", .parent = "up0", .mode = "bridge"};
+    auto made = createInterface(guest.get(), wanted);
+    if (!made)
+        FAIL(made.error().message());
+    CHECK(made->hostName.empty());
+    CHECK(interfaceCounters(guest.get(), *made));
+    CHECK_FALSE(named(*interfaceAddresses(thisNetns().get()), made->guestName));
+    wanted.mode = "odd";
+    CHECK(createInterface(guest.get(), wanted).error().code() == ErrorCode::ConfigUnsupported);
+    wanted.parent = "up9";
+    CHECK(createInterface(guest.get(), wanted).error().message().find("up9") != std::string::npos);
+    REQUIRE(removeInterface(guest.get(), *made));
+    CHECK_FALSE(named(*interfaceAddresses(guest.get()), made->guestName));
+
+    NetInterface lent{.kind = LinkKind::Moved, .hostName = "up0", .guestName = "inside0"};
+    auto moved = createInterface(guest.get(), lent);
+    if (!moved)
+        FAIL(moved.error().message());
+    CHECK(named(*interfaceAddresses(guest.get()), "inside0"));
+    CHECK_FALSE(named(*interfaceAddresses(thisNetns().get()), "up0"));
+    REQUIRE(removeInterface(guest.get(), *moved));
+    const auto home = interfaceAddresses(thisNetns().get());
+    REQUIRE(named(*home, "up0"));
+    CHECK(named(*home, "up0")->mac == hostMac("52:54:00:00:00:09"));
 }
 
 TEST_CASE("parallel starts get different host names") {

@@ -50,12 +50,14 @@ TEST_CASE("a live config of every container example is a fixed point too") {
         Config::LiveFacts facts;
         facts.id = 4711;
         facts.consolePaths = {"/dev/pts/5", "/dev/pts/6"};
-        facts.interfaceNames = {"vnet7"};
-        facts.guestNames = {"eth0"};
+        auto defined = config(example(name));
+        for (const auto& interface : defined.definition().interfaces)
+            facts.interfaces.push_back(
+                {.name = interface.mac, .link = {.hostName = "vnet7", .guestName = "eth0"}});
         facts.uidMap = facts.gidMap = {{0, 300000, 65536}};
         facts.securityModel = "apparmor";
         facts.securityLabel = "libvirt-3f7a2d34";
-        auto live = config(example(name)).live(parser(), facts);
+        auto live = defined.live(parser(), facts);
         if (!live)
             FAIL(live.error().message());
         auto first = text(*live);
@@ -91,7 +93,8 @@ TEST_CASE("a live dump that a client defines loses its live parts") {
     Config::LiveFacts facts;
     facts.id = 10;
     facts.consolePaths = {"/dev/pts/5"};
-    facts.guestNames = {"eth0"};
+    facts.interfaces = {{.name = original.definition().interfaces.at(0).mac,
+                         .link = {.hostName = "vnet7", .guestName = "eth0"}}};
     facts.securityModel = "apparmor";
     facts.securityLabel = "libvirt-x";
     auto live = original.live(parser(), facts);

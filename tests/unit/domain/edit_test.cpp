@@ -18,8 +18,10 @@ const char* const tun =
     "<hostdev mode='capabilities' type='misc'><source><char>/dev/net/tun</char></source></hostdev>";
 
 Config live(const Config& config) {
-    auto made =
-        config.live(parser(), {.id = 42, .consolePaths = {"/dev/pts/3"}, .interfaceNames = {"vnet0"}});
+    auto made = config.live(
+        parser(), {.id = 42,
+                   .consolePaths = {"/dev/pts/3"},
+                   .interfaces = {{.name = "52:54:00:00:00:01", .link = {.hostName = "vnet0"}}}});
     REQUIRE(made);
     return *made;
 }
@@ -293,6 +295,46 @@ TEST_CASE("devices are taken out again") {
     auto gone = after->withoutDevice(parser(), *found);
     REQUIRE_FALSE(gone);
     CHECK(gone.error().code() == ErrorCode::DeviceMissing);
+}
+
+TEST_CASE("an updated interface keeps the port of its network, in whichever form a client sends it") {
+    auto start = live(config(container(
+        cat(rootFs, "<interface type='network'><mac address='52:54:00:00:00:01'/><source network='lan'/>"
+                    "</interface>"))));
+    const std::string id = "0e1e9ba5-9d3c-4b1a-8a4e-3f8f2b0c7a11";
+    auto before = start.withPort(
+        parser(), 0, {id, "<actual type='bridge'><source bridge='br7'/><vlan><tag id='5'/></vlan></actual>"});
+    REQUIRE(before);
+    auto check = [&](const Config& config) {
+        const auto& interface = config.definition().interfaces.at(0);
+        CHECK(interface.type == "network");
+        CHECK(interface.plug == "bridge");
+        CHECK(interface.network == "lan");
+        CHECK(interface.bridge == "br7");
+        CHECK(interface.portId == id);
+        REQUIRE(interface.vlan);
+        CHECK(interface.vlan->tags.at(0).id == 5);
+    };
+    check(*before);
+    auto found = before->findDeviceByAlias("net0");
+    REQUIRE(found);
+    auto shown = text(*before);
+    auto from = shown.find("<interface");
+    auto asShown = shown.substr(from, shown.find("</interface>") + 12 - from);
+    INFO(asShown);
+    CHECK(contains(asShown, "type='bridge'")); // as libvirt shows it
+    for (const std::string& xml : {asShown, std::string("<interface type='network'><source network='lan'/>"
+                                                        "<link state='down'/></interface>")}) {
+        auto after = before->withUpdatedDevice(parser(), *found, xml);
+        if (!after)
+            FAIL(after.error().message());
+        check(*after);
+    }
+    auto other = before->withUpdatedDevice(parser(), *found,
+                                           "<interface type='network'><source network='wan'/></interface>");
+    REQUIRE(other);
+    CHECK(other->definition().interfaces.at(0).plug == "network");
+    CHECK(other->definition().interfaces.at(0).portId.empty());
 }
 
 TEST_CASE("an updated interface keeps what the new XML does not say") {

@@ -128,7 +128,17 @@ TEST_CASE("the runtime state is kept byte for byte") {
     state.boots = 7;
     state.uidMap = {{0, 300000, 1000}, {1000, 400000, 5}};
     state.gidMap = {{0, 500000, 1000}};
-    state.hostInterfaces = {"vnet0", "tap&1"};
+    state.interfaces = {{.name = "52:54:00:00:00:01",
+                         .link = {.kind = ct::LinkKind::Macvlan,
+                                  .hostName = "tap&1",
+                                  .guestName = "eth0",
+                                  .guestIndex = 7,
+                                  .mac = "52:54:00:00:00:02",
+                                  .mtu = 1400},
+                         .network = "a<b",
+                         .portId = "9d1c1a2e-6e1b-4a3c-9a0f-2f7a1f4f5b11",
+                         .switchBridge = "ovs0",
+                         .downScript = "/bin/x"}};
     REQUIRE(saveState(dir.path(), state));
     auto loaded = domain::loadState(dir.path());
     REQUIRE(loaded);
@@ -144,7 +154,8 @@ TEST_CASE("the runtime state is kept byte for byte") {
     CHECK(loaded->paused);
     CHECK(loaded->reason == 3);
     CHECK(loaded->boots == 7);
-    CHECK(loaded->hostInterfaces == state.hostInterfaces);
+    REQUIRE(loaded->interfaces.size() == 1);
+    CHECK(loaded->interfaces[0] == state.interfaces[0]);
 }
 
 TEST_CASE("a missing or broken state is an error") {

@@ -198,6 +198,37 @@ TEST_CASE("the flag for inactive definitions, and no other bit, drops live parts
     abi::priv::virObjectUnref(option);
 }
 
+TEST_CASE("what a network made of an interface is kept with its flags, and with no other bits") {
+    void* option = abi::priv::virDomainXMLOptionNew(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
+    auto xml = domain("", "<interface type='network'><source network='n'/>"
+                          "<actual type='direct'><source dev='up0' mode='bridge'/></actual></interface>");
+    xml.insert(xml.find(" type='vz'"), " id='7'");
+    auto format = [&](void* def, unsigned flags) {
+        abi::priv::Buffer buffer{};
+        int done = abi::priv::virDomainDefFormatInternal(def, option, &buffer, flags);
+        std::unique_ptr<char, decltype(&std::free)> text(abi::priv::virBufferContentAndReset(&buffer),
+                                                         std::free);
+        return std::string(done == 0 && text ? text.get() : "");
+    };
+    for (unsigned bit = 0; bit < 16; ++bit) {
+        if (1u << bit == abi::priv::kParseValidateSchema)
+            continue; // <actual> is in no client's document
+        INFO("bit " << bit);
+        bool parses = 1u << bit == abi::priv::kParseActualNet,
+             formats = 1u << bit == abi::priv::kFormatActualNet;
+        void* def = abi::priv::virDomainDefParseString(xml.c_str(), option, nullptr, 1u << bit);
+        REQUIRE(def);
+        CHECK(contains(format(def, 0), "up0") == parses);
+        CHECK(contains(format(def, abi::priv::kFormatActualNet), "<actual type='direct'") == parses);
+        abi::priv::virDomainDefFree(def);
+        def = abi::priv::virDomainDefParseString(xml.c_str(), option, nullptr, abi::priv::kParseActualNet);
+        CHECK(contains(format(def, 1u << bit), "<actual") == formats);
+        abi::priv::virDomainDefFree(def);
+    }
+    virResetLastError();
+    abi::priv::virObjectUnref(option);
+}
+
 TEST_CASE("live parts are kept when live and dropped when not") {
     auto xml = domain("<seclabel type='none' model='none'/>",
                       "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/>"
@@ -230,7 +261,7 @@ TEST_CASE("formatPublic leaves secrets out") {
     CHECK(contains(canonical.xml, "secret"));
     auto parser = abi::DomainXml::create();
     REQUIRE(parser);
-    auto text = (*parser)->formatPublic(*canonical.def, false);
+    auto text = (*parser)->formatPublic(*canonical.def, false, false);
     REQUIRE(text);
     CHECK(contains(*text, "vnc"));
     CHECK_FALSE(contains(*text, "secret"));

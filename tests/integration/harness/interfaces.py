@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What tests of interfaces ask and say."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+
+def links(daemon):
+    return {link["ifname"]: link for link in json.loads(daemon.run("ip", "-j", "link").stdout)}
+
+
+def ports(daemon, network="lan"):
+    """The ports that the network driver knows."""
+    listed = daemon.virsh("net-port-list", network).stdout.split()
+    return [word for word in listed if word.count("-") == 4]
+
+
+def interfaces_of(guest, *flags):
+    return ElementTree.fromstring(guest.live_xml(*flags)).findall("devices/interface")
+
+
+def interface_of(guest, *flags):
+    return interfaces_of(guest, *flags)[0]
+
+
+def ping(guest, address):
+    guest.inside("/bin/ping", "-c", "1", "-W", "5", address)
+
+
+_ECHO = """
+import socket, sys, time
+end = time.monotonic() + 20
+while True:
+    try:
+        link = socket.create_connection((sys.argv[1], 5000), 5)
+        break
+    except OSError:
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.02)
+data = bytes(range(256)) * 1000
+link.sendall(data)
+back = b""
+while len(back) < len(data):
+    part = link.recv(65536)
+    if not part:
+        break
+    back += part
+sys.exit(back != data)
+"""
+
+
+def exchange(daemon, guest, address):
+    """TCP: what the host sends to a container comes back as it was."""
+    guest.inside("/bin/sh", "-c", "/bin/nc -l -p 5000 -e /bin/cat </dev/null >/dev/null 2>&1 &")
+    daemon.run("python3", "-c", _ECHO, address)
+
+
+def nic(number, kind, inside):
+    """An <interface> with the address 192.0.2.NUMBER; the host's end of everything is 192.0.2.254."""
+    return f"""<interface type='{kind}'><mac address='52:54:00:00:00:{number:02x}'/>{inside}
+        <ip address='192.0.2.{number}' family='ipv4' prefix='24'/></interface>"""
+
+
+def supervisor_of(guest):
+    """Host pid of the supervisor of a running container."""
+    with open(f"/proc/{guest.id()}/status", encoding="utf-8") as status:
+        return int(next(line for line in status if line.startswith("PPid:")).split()[1])
