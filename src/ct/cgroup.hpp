@@ -170,6 +170,8 @@ public:
     virtual Result<std::vector<pid_t>> processes() const = 0; ///< host pids, all sub-groups included
 
     virtual Result<CpuTime> cpuTime() const = 0;
+    /** Nanoseconds on each CPU of the host; OperationUnsupported on cgroup v2, which tells the sum only. */
+    virtual Result<std::vector<uint64_t>> cpuTimes() const = 0;
     virtual Result<MemoryUse> memory() const = 0;
     virtual Result<BlockUse> block() const = 0;
     virtual CounterFacts counterFacts() const = 0;

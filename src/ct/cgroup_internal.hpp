@@ -55,6 +55,7 @@ std::optional<DeviceRule> parseRule(std::string_view text);
 
 // cgroup_stats.cpp
 Result<CpuTime> cpuTime(const std::vector<Place>& places);
+Result<std::vector<uint64_t>> cpuTimes(const std::vector<Place>& places);
 Result<MemoryUse> memoryUse(const std::vector<Place>& places);
 Result<BlockUse> blockUse(const std::vector<Place>& places);
 CounterFacts counterFacts(const std::vector<Place>& places);
