@@ -205,3 +205,28 @@ def test_without_the_stock_driver():
         daemon.virsh("pool-destroy", "p")
     finally:
         daemon.close()
+
+
+def test_pool_of_the_same_name_in_the_stock_driver(pool, daemon, tmp_path):
+    """Made on a connection of the stock driver, where ours is not seen: what is asked of ours never reaches it."""
+    folder, stock = tmp_path / "theirs", "storage:///system"
+    folder.mkdir()
+    pool.volume("vol")
+    daemon.virsh("pool-define-as", "--type", "dir", "--target", folder, pool.name, uri=stock)
+    try:
+        daemon.virsh("pool-start", pool.name, uri=stock)
+        daemon.virsh("vol-create-as", pool.name, "vol", "1M", uri=stock)
+        (folder / "only-theirs").write_bytes(b"data")
+        daemon.virsh("pool-refresh", pool.name, uri=stock)
+        assert pool.volumes() == ["vol"] and pool.info("vol")[1] == 16 * MIB
+        pool.fails("vol-delete", "only-theirs", pool.name, containing="no storage vol")
+        pool.virsh("vol-resize", "vol", "32M", pool.name)
+        pool.virsh("vol-delete", "vol", pool.name)
+        pool.virsh("pool-destroy", pool.name)
+        pool.virsh("pool-undefine", pool.name)
+        assert sorted(file.name for file in folder.iterdir()) == ["only-theirs", "vol"]
+        assert (folder / "vol").stat().st_size == MIB
+        assert pool.name in daemon.virsh("pool-list", "--name", uri=stock).stdout.split()
+    finally:
+        daemon.virsh("pool-destroy", pool.name, uri=stock, check=False)
+        daemon.virsh("pool-undefine", pool.name, uri=stock, check=False)

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <sys/mman.h>
@@ -53,12 +54,16 @@ void FuseDisk::onIdle(std::function<void()> idle) {
 }
 
 FuseCall::Got FuseCall::receive() {
-    ssize_t got = ::read(fd_, head(), headSize + maxData);
+    ssize_t got = ::read(fd_, place().data(), place().size());
+    return received(got < 0 ? -errno : got);
+}
+
+FuseCall::Got FuseCall::received(ssize_t got) {
     if (got < static_cast<ssize_t>(sizeof(fuse_in_header))) {
-        if (got < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT))
+        if (got == -EINTR || got == -EAGAIN || got == -ENOENT)
             return Got::Nothing;
-        if (got < 0 && errno != ENODEV)
-            log::error("cannot read from /dev/fuse: ", errnoText(errno));
+        if (got < 0 && got != -ENODEV)
+            log::error("cannot read from /dev/fuse: ", errnoText(static_cast<int>(-got)));
         return Got::End;
     }
     size_ = static_cast<size_t>(got);
@@ -66,11 +71,16 @@ FuseCall::Got FuseCall::receive() {
     return Got::Request;
 }
 
-void FuseCall::reply(int error, const void* data, size_t size) {
+fuse_out_header FuseCall::answerHeader(int error, size_t size) const {
     fuse_out_header out{};
     out.len = static_cast<uint32_t>(sizeof out + size);
     out.error = -error;
     out.unique = unique_;
+    return out;
+}
+
+void FuseCall::reply(int error, const void* data, size_t size) {
+    auto out = answerHeader(error, size);
     iovec parts[] = {{&out, sizeof out}, {const_cast<void*>(data), size}};
     // Fails if nobody waits for it any more.
     (void)!::writev(fd_, parts, size > 0 ? 2 : 1);
@@ -169,7 +179,7 @@ void FuseCall::read() {
         return reply(argument<fuse_read_in>().size > maxData ? EINVAL : 0);
     if (auto done = disk_.image.read(range->offset, data(), range->length); !done)
         return finish(done);
-    answerRead(range->length);
+    send(readAnswer(range->length));
 }
 
 void FuseCall::write() {
@@ -178,13 +188,27 @@ void FuseCall::write() {
         return reply(disk_.readOnly ? EROFS : EINVAL);
     if (auto done = disk_.image.write(range->offset, data(), range->length); !done)
         return finish(done);
-    answerWrite();
+    send(writeAnswer());
 }
 
-void FuseCall::answerWrite() {
-    fuse_write_out out{};
-    out.size = argument<fuse_write_in>().size;
-    answer(out);
+void FuseCall::send(std::span<const std::byte> answer) {
+    (void)!::write(fd_, answer.data(), answer.size());
+}
+
+std::span<const std::byte> FuseCall::readAnswer(size_t size) {
+    auto out = answerHeader(0, size);
+    std::byte* at = data() - sizeof out;
+    std::memcpy(at, &out, sizeof out);
+    return {at, sizeof out + size};
+}
+
+std::span<const std::byte> FuseCall::writeAnswer() {
+    struct {
+        fuse_out_header header;
+        fuse_write_out written;
+    } out{answerHeader(0, sizeof(fuse_write_out)), {.size = argument<fuse_write_in>().size, .padding = 0}};
+    std::memcpy(head(), &out, sizeof out);
+    return {head(), sizeof out};
 }
 
 void FuseCall::dropData(size_t kept) {

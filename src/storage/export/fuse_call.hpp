@@ -7,6 +7,7 @@
 #include <functional>
 #include <linux/fuse.h>
 #include <mutex>
+#include <span>
 
 namespace vz::exports {
 
@@ -45,6 +46,10 @@ public:
     /** The next request. Nothing if there is none now, or a signal came; End when the file system has gone.
      */
     Got receive();
+    /** The same by other means than read(2): what is to be read into, and what came of it, which is a size or
+     * -errno. */
+    std::span<std::byte> place() { return {head(), headSize + maxData}; }
+    Got received(ssize_t got);
     /** Does what the request asks for and answers it. */
     void serve();
 
@@ -54,8 +59,10 @@ public:
     std::optional<ploop::Range> writeRange() const;
     /** Of a read or write; aligned to 4 KiB. */
     std::byte* data() { return buffer_.data() + headRoom; }
-    void answerRead(size_t size) { reply(0, data(), size); }
-    void answerWrite();
+    /** The answer to a read whose @p size bytes are at data(), or to a write: to be written to the connection
+     * by the caller, before the place is used again. */
+    std::span<const std::byte> readAnswer(size_t size);
+    std::span<const std::byte> writeAnswer();
     /** Gives back the memory behind the first @p kept bytes of data(), which is lost. */
     void dropData(size_t kept);
 
@@ -71,11 +78,13 @@ private:
     const T& argument() const {
         return *reinterpret_cast<const T*>(head() + sizeof(fuse_in_header));
     }
+    fuse_out_header answerHeader(int error, size_t size) const;
     void reply(int error, const void* data = nullptr, size_t size = 0);
     template<typename T>
     void answer(const T& out) {
         reply(0, &out, sizeof out);
     }
+    void send(std::span<const std::byte> answer);
     void finish(const Result<void>& done);
 
     void init();

@@ -16,7 +16,8 @@ constexpr unsigned slotCount = 64;
 constexpr unsigned mostExtents = 8;
 /** Requests at other offsets need the image's own care. */
 constexpr uint64_t alignment = 4096;
-/** Tags of what is not a slot. */
+/** Tags of a slot's answer, and of what is not a slot. */
+constexpr uint64_t firstAnswerTag = slotCount * mostExtents;
 constexpr uint64_t tagFuse = UINT64_MAX, tagWake = UINT64_MAX - 1, tagIdle = UINT64_MAX - 2;
 /** What a request may leave behind in memory that nobody has used for a while. */
 constexpr size_t keptData = 64 << 10;
@@ -26,7 +27,7 @@ constexpr std::chrono::seconds idleTime{1};
 
 Result<std::unique_ptr<FuseRing>> FuseRing::create(FuseDisk& disk, int fd, unsigned helpers) {
     constexpr unsigned watches = 3;
-    VZ_TRY(auto ring, IoRing::create(slotCount * 2, slotCount * mostExtents + watches));
+    VZ_TRY(auto ring, IoRing::create(slotCount * 2, slotCount * (mostExtents + 1) + watches));
     std::unique_ptr<FuseRing> server(new FuseRing(disk, fd, std::move(ring)));
     server->wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!server->wake_)
@@ -54,19 +55,17 @@ FuseRing::~FuseRing() {
 }
 
 void FuseRing::run() {
-    ring_.watch(fd_, tagFuse);
     ring_.watch(wake_.get(), tagWake);
     while (!ended_ || inRing_ > 0) {
-        if (readable_ && !ended_)
-            receiveAll();
-        if (ended_ && inRing_ == 0)
-            return;
+        if (!awaiting_ && !ended_)
+            await();
         if (large_ && !timing_ && !ended_) {
             timing_ = true;
             requestsBefore_ = requests_;
             ring_.wakeAfter(idleTime, tagIdle);
         }
-        if (auto done = ring_.submit(1); !done)
+        // Answers are given while they are handed over; what is waited for comes after them.
+        if (auto done = ring_.submit(answers_ + 1); !done)
             return log::error(done.error().message());
         ring_.take([this](const io_uring_cqe& answer) { answered(answer); });
     }
@@ -82,7 +81,36 @@ FuseRing::Slot* FuseRing::freeSlot() {
     return free_.empty() ? nullptr : free_.back();
 }
 
-void FuseRing::receiveAll() {
+void FuseRing::await() {
+    awaiting_ = freeSlot();
+    if (!awaiting_)
+        return;
+    free_.pop_back();
+    auto place = awaiting_->call.place();
+    ring_.read(fd_, place.data(), static_cast<unsigned>(place.size()), 0, tagFuse);
+}
+
+void FuseRing::received(int got) {
+    Slot& slot = *std::exchange(awaiting_, nullptr);
+    switch (slot.call.received(got)) {
+    case FuseCall::Got::Request: {
+        // Where one comes while others are under way, there will be more.
+        bool busy = inRing_ > 0;
+        ++requests_;
+        begin(slot);
+        if (busy)
+            receiveMore();
+        return;
+    }
+    case FuseCall::Got::Nothing:
+        free_.push_back(&slot);
+        return;
+    case FuseCall::Got::End:
+        ended_ = true;
+    }
+}
+
+void FuseRing::receiveMore() {
     while (Slot* slot = freeSlot()) {
         switch (slot->call.receive()) {
         case FuseCall::Got::Request:
@@ -91,7 +119,6 @@ void FuseRing::receiveAll() {
             begin(*slot);
             break;
         case FuseCall::Got::Nothing:
-            readable_ = false;
             return;
         case FuseCall::Got::End:
             ended_ = true;
@@ -169,12 +196,8 @@ void FuseRing::queue(Slot& slot) {
 }
 
 void FuseRing::answered(const io_uring_cqe& answer) {
-    if (answer.user_data == tagFuse) {
-        readable_ = true;
-        if (!(answer.flags & IORING_CQE_F_MORE) && !ended_)
-            ring_.watch(fd_, tagFuse);
-        return;
-    }
+    if (answer.user_data == tagFuse)
+        return received(answer.res);
     if (answer.user_data == tagWake) {
         uint64_t count;
         (void)!::read(wake_.get(), &count, sizeof count);
@@ -187,6 +210,11 @@ void FuseRing::answered(const io_uring_cqe& answer) {
         if (requests_ == requestsBefore_)
             shrink();
         return;
+    }
+    // What fails of an answer: nobody waits for it any more.
+    if (answer.user_data >= firstAnswerTag) {
+        --answers_;
+        return free_.push_back(slots_[answer.user_data - firstAnswerTag].get());
     }
     --inRing_;
     Slot& slot = *slots_[answer.user_data / mostExtents];
@@ -204,11 +232,14 @@ void FuseRing::finishOne(Slot& slot) {
     slot.pass.reset();
     if (slot.failed)
         return hand(slot);
-    if (slot.writing)
-        slot.call.answerWrite();
-    else
-        slot.call.answerRead(slot.range.length);
-    free_.push_back(&slot);
+    answer(slot);
+}
+
+/** The slot is free when the ring has sent the answer. */
+void FuseRing::answer(Slot& slot) {
+    auto bytes = slot.writing ? slot.call.writeAnswer() : slot.call.readAnswer(slot.range.length);
+    ring_.write(fd_, bytes.data(), static_cast<unsigned>(bytes.size()), 0, firstAnswerTag + slot.number);
+    ++answers_;
 }
 
 /** Gives back the memory of large requests. */

@@ -12,7 +12,8 @@ namespace vz::exports {
 
 /**
  * Serves a FUSE connection by one thread that never waits for the disk: reads and writes of clusters that are
- * in place go through an io_uring, straight between the request's buffer and the image's file. All that may
+ * in place go through an io_uring, straight between the request's buffer and the image's file. So do the
+ * requests and the answers themselves: one that comes alone costs two system calls. All that may
  * have to wait (new clusters, flushes, holes) is done by a few other threads.
  */
 class FuseRing {
@@ -42,12 +43,15 @@ private:
 
     FuseRing(FuseDisk& disk, int fd, IoRing ring);
     Slot* freeSlot();
-    void receiveAll();
+    void await();
+    void received(int got);
+    void receiveMore();
     void begin(Slot& slot);
     bool beginInPlace(Slot& slot);
     void queue(Slot& slot);
     void answered(const io_uring_cqe& answer);
     void finishOne(Slot& slot);
+    void answer(Slot& slot);
     void shrink();
     void hand(Slot& slot);
     void help();
@@ -57,11 +61,12 @@ private:
     IoRing ring_;
     std::vector<std::unique_ptr<Slot>> slots_;
     std::vector<Slot*> free_;
-    bool readable_ = true;
+    Slot* awaiting_ = nullptr; ///< which the next request goes into
     bool ended_ = false;
-    unsigned inRing_ = 0;
-    bool large_ = false;  ///< there were large requests since shrink()
-    bool timing_ = false; ///< a timer runs
+    unsigned inRing_ = 0;  ///< transfers
+    unsigned answers_ = 0; ///< under way
+    bool large_ = false;   ///< there were large requests since shrink()
+    bool timing_ = false;  ///< a timer runs
     uint64_t requests_ = 0, requestsBefore_ = 0;
 
     UniqueFd wake_;    ///< written by helpers if this thread waits for a slot

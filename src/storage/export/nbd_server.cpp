@@ -11,6 +11,7 @@
 #include <concepts>
 #include <cstring>
 #include <endian.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -142,6 +143,11 @@ uint32_t codeOf(const Error& error) {
     default:
         return EIO;
     }
+}
+
+bool hasHungUp(int socket) {
+    pollfd state{socket, POLLRDHUP, 0};
+    return ::poll(&state, 1, 0) > 0;
 }
 
 /** The number of a file among those there are; 0 if there is none. */
@@ -381,16 +387,27 @@ bool NbdServer::connected() const {
     return socket_ >= 0;
 }
 
+/** One client at a time: who comes second is hung up on. One that has left, but whose last requests are still
+ * worked on, is waited for. */
+bool NbdServer::makeRoom(int next) {
+    {
+        std::lock_guard lock(mutex_);
+        if (socket_ >= 0 && !hasHungUp(socket_))
+            return false;
+    }
+    if (client_.joinable())
+        client_.join();
+    std::lock_guard lock(mutex_);
+    if (ended_)
+        return false;
+    socket_ = next;
+    return true;
+}
+
 void NbdServer::acceptAll() {
     while (UniqueFd socket = acceptNext(listener_.get())) {
-        {
-            std::lock_guard lock(mutex_);
-            if (socket_ >= 0 || ended_)
-                continue; // one at a time: who comes second is hung up on
-            socket_ = socket.get();
-        }
-        if (client_.joinable())
-            client_.join();
+        if (!makeRoom(socket.get()))
+            continue;
         try {
             client_ = std::thread([this, socket = std::move(socket)]() mutable { serve(std::move(socket)); });
         } catch (const std::system_error& failure) {

@@ -43,6 +43,7 @@ private:
     class Connection;
 
     NbdServer(ploop::Image& image, Options options) : image_(image), options_(std::move(options)) {}
+    bool makeRoom(int next);
     void acceptAll();
     void serve(UniqueFd socket);
     void endIfLeft(std::unique_lock<std::mutex>& lock);

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <fcntl.h>
 #include <functional>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -61,6 +62,16 @@ bool waitFor(const std::function<bool()>& what) {
     return false;
 }
 
+UniqueFd clientOf(const std::string& socket) {
+    UniqueFd client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    REQUIRE(socket.size() < sizeof address.sun_path);
+    socket.copy(address.sun_path, socket.size());
+    REQUIRE(::connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    return client;
+}
+
 bool endsSoon(const Attachment& attachment) {
     return waitFor([&] {
         auto left = list();
@@ -103,6 +114,7 @@ TEST_CASE_METHOD(Fixture, "what is tied to a program goes with it") {
     options.mechanism = Mechanism::Fuse;
     pid_t child = ::fork();
     if (child == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         UniqueFd tie;
         bool good = static_cast<bool>(attach(options, &tie));
         (void)!::write(write.get(), good ? "y" : "n", 1);
@@ -125,6 +137,7 @@ TEST_CASE_METHOD(Fixture, "a device whose maker is killed before it has written 
     UniqueFd read(ends[0]), write(ends[1]);
     pid_t child = ::fork();
     if (child == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         auto file = file::open(dir / "root.hds", O_RDWR);
         UniqueFd held;
         auto device = LoopDevice::attach(file->get(), {}, held);
@@ -288,10 +301,27 @@ TEST_CASE_METHOD(Fixture, "whoever asks a socket for another image gets none") {
     REQUIRE(attach(options, &tie));
     std::string said;
     CHECK(qemuIo(options.device, {"write 0 4k"}, &said, options.name) == 0);
-    INFO(said);
     CHECK(qemuIo(options.device, {"write 0 4k"}, &said, options.name + "2") != 0);
+    INFO(said);
     CHECK(said.find("not available") != said.npos);
     CHECK(qemuIo(options.device, {"read 0 4k"}, &said, options.name) == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "who comes when the last client has just left is served") {
+    options.mechanism = Mechanism::Nbd;
+    options.device = dir / "disk.nbd";
+    UniqueFd tie;
+    REQUIRE(attach(options, &tie));
+    char greeting[18];
+    // Short answers, then any export by the option that has no refusal; the answer is its size and flags.
+    constexpr std::string_view wish("\0\0\0\3IHAVEOPT\0\0\0\1\0\0\0\0", 20);
+    constexpr ssize_t exportSize = 10;
+    for (int round = 0; round < 300; ++round) {
+        auto client = clientOf(options.device);
+        REQUIRE(::recv(client.get(), greeting, sizeof greeting, MSG_WAITALL) == sizeof greeting);
+        REQUIRE(::send(client.get(), wish.data(), wish.size(), MSG_NOSIGNAL) == ssize_t(wish.size()));
+        REQUIRE(::recv(client.get(), greeting, exportSize, MSG_WAITALL) == exportSize);
+    }
 }
 
 TEST_CASE_METHOD(Fixture, "an export that is given up before it is in use leaves no device") {
@@ -315,12 +345,7 @@ TEST_CASE_METHOD(Fixture, "the socket outlives its starter as long as somebody i
     UniqueFd tie;
     auto attachment = attach(options, &tie);
     REQUIRE(attachment);
-    UniqueFd client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    REQUIRE(options.device.size() < sizeof address.sun_path);
-    options.device.copy(address.sun_path, options.device.size());
-    REQUIRE(::connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    auto client = clientOf(options.device);
     char greeting[18];
     REQUIRE(::recv(client.get(), greeting, sizeof greeting, MSG_WAITALL) == sizeof greeting);
     CHECK(std::string_view(greeting, 16) == "NBDMAGICIHAVEOPT");
@@ -329,8 +354,7 @@ TEST_CASE_METHOD(Fixture, "the socket outlives its starter as long as somebody i
     REQUIRE_FALSE(refused);
     CHECK(refused.error().code() == ErrorCode::ResourceBusy);
     // A second one is hung up on.
-    UniqueFd second(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    REQUIRE(::connect(second.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    auto second = clientOf(options.device);
     CHECK(::recv(second.get(), greeting, sizeof greeting, MSG_WAITALL) <= 0);
     client.reset();
     CHECK(endsSoon(*attachment));
