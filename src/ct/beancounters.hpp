@@ -80,6 +80,9 @@ struct CounterLimits {
 };
 CounterLimits launchLimits(const Beancounters& set);
 
+/** Those of sockets; a buffer's is what remains for each socket of numtcpsock. */
+SocketLimits socketLimits(const Beancounters& set);
+
 /** The limits of cgroups that the set asks for; those of @p limits that are stricter stay. */
 void tighten(CgroupLimits& limits, const Beancounters& set);
 

@@ -42,6 +42,8 @@ Result<void> applyBlock(const std::vector<Place>& places, const CgroupLimits& li
 // cgroup_sockets.cpp
 /** Where the host cannot do that, this is logged; counterFacts() tells. */
 void limitSockets(const std::vector<Place>& places, const SocketLimits& limits);
+/** On an open cgroup2 group. */
+Result<void> limitBuffers(int group, const BufferLimits& limits);
 void addSockets(const std::vector<Place>& places, CounterFacts& facts);
 
 // cgroup_devices.cpp

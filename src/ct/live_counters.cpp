@@ -3,6 +3,7 @@
 
 #include "base/file.hpp"
 #include "ct/namespace_thread.hpp"
+#include "ct/tcp_memory.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -139,6 +140,11 @@ Result<void> setSharedMemory(pid_t init, uint64_t pages) {
 
 Result<void> changeCounters(Container& container, const Cgroup& group, const Beancounters& from,
                             const Beancounters& to, std::optional<uint32_t> owner) {
+    auto buffers = socketLimits(to).buffers;
+    if (buffers != socketLimits(from).buffers) {
+        VZ_TRY(auto netns, container.networkNamespace());
+        VZ_CHECK(setTcpMemory(netns.get(), buffers));
+    }
     auto before = launchLimits(from), after = launchLimits(to);
     VZ_TRY(auto limits, changed(before.rlimits, after.rlimits, container.supervisor()));
     bool shared = before.sharedMemPages != after.sharedMemPages;

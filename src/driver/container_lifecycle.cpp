@@ -5,6 +5,7 @@
 #include "base/rollback.hpp"
 #include "ct/guest_facts.hpp"
 #include "ct/network.hpp"
+#include "ct/tcp_memory.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/container_storage.hpp"
 #include "driver/driver.hpp"
@@ -164,8 +165,11 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
         prepared.cgroupView = live.cgroup->view();
         return {};
     };
-    if (!definition.interfaces.empty()) {
+    auto buffers = ct::socketLimits(definition.extension.beancounters).buffers;
+    if (!definition.interfaces.empty() || buffers != ct::BufferLimits()) {
         options.network = [&](int netns) -> Result<void> {
+            if (buffers != ct::BufferLimits())
+                VZ_CHECK(ct::setTcpMemory(netns, buffers));
             for (const auto& interface : definition.interfaces) {
                 VZ_TRY(auto created, ct::createInterface(netns, netInterfaceOf(interface)));
                 live.facts.interfaceNames.push_back(created.hostName);
