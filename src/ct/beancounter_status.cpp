@@ -253,9 +253,14 @@ void holdsBuffers(CounterStatus& status, std::string_view name, const Facts& fac
 
 std::vector<CounterStatus> counterStatus(const Beancounters& set, const Cgroup& group, pid_t init,
                                          bool userNamespace) {
-    auto processes = group.processes().valueOr({});
-    Facts facts{group.counterFacts(), sums(processes), locks(processes),  pendingSignals(init), ptys(init),
-                sockets(init),        tcpQueues(init), socketLimits(set), userNamespace};
+    return counterStatus(set, group.counterFacts(), group.processes().valueOr({}), init, userNamespace);
+}
+
+std::vector<CounterStatus> counterStatus(const Beancounters& set, const CounterFacts& group,
+                                         const std::vector<pid_t>& processes, pid_t init,
+                                         bool userNamespace) {
+    Facts facts{group,         sums(processes), locks(processes),  pendingSignals(init), ptys(init),
+                sockets(init), tcpQueues(init), socketLimits(set), userNamespace};
     std::vector<CounterStatus> out;
     for (const auto& info : counters()) {
         CounterStatus status{.info = &info};

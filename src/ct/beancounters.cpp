@@ -100,6 +100,8 @@ CounterLimits launchLimits(const Beancounters& set) {
     limits.maxPtys = static_cast<uint32_t>(
         std::min<uint64_t>(limitOf(set, "numpty").value_or(0), std::numeric_limits<int32_t>::max()));
     limits.sharedMemPages = limitOf(set, "shmpages");
+    for (const auto& [name, value] : set)
+        limits.set.push_back({name, value.barrier, value.limit});
     return limits;
 }
 

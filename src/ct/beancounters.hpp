@@ -77,6 +77,7 @@ struct CounterLimits {
     std::vector<ResourceLimit> rlimits;
     uint32_t maxPtys = 0;                   ///< 0: no limit
     std::optional<uint64_t> sharedMemPages; ///< kernel.shmall
+    std::vector<CounterSetting> set;        ///< all of them, to be seen by the container
 };
 CounterLimits launchLimits(const Beancounters& set);
 
@@ -90,5 +91,8 @@ void tighten(CgroupLimits& limits, const Beancounters& set);
  * of each of its processes. */
 std::vector<CounterStatus> counterStatus(const Beancounters& set, const Cgroup& group, pid_t init,
                                          bool userNamespace);
+/** The same by what the cgroups have told; @p processes and @p init as /proc of this process has them. */
+std::vector<CounterStatus> counterStatus(const Beancounters& set, const CounterFacts& group,
+                                         const std::vector<pid_t>& processes, pid_t init, bool userNamespace);
 
 } // namespace vz::ct

@@ -136,6 +136,13 @@ struct CgroupLimits {
     std::vector<DeviceRule> devices; ///< complete allow-list (everything else is denied); empty: as it is
 };
 
+/** On cgroup2 what is kept for a group is only as good as what is kept for all groups above it: so those of a
+ * partition ("/machine") are told the sum. Nothing to do on v1. */
+Result<void> protectPartition(const CgroupHost& host, const std::string& partition, uint64_t bytes);
+/** Keeps memory for the group of a process that somebody else (QEMU's driver) has made; false if it is in
+ * none of its own. */
+Result<bool> protectGroupOf(const CgroupHost& host, pid_t process, uint64_t bytes);
+
 class Cgroup {
 public:
     struct Config {

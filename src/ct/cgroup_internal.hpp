@@ -41,10 +41,10 @@ Result<void> applyBlock(const std::vector<Place>& places, const CgroupLimits& li
 
 // cgroup_sockets.cpp
 /** Where the host cannot do that, this is logged; counterFacts() tells. */
-void limitSockets(const std::vector<Place>& places, const SocketLimits& limits);
+void limitSockets(const std::string& group, const std::string& name, const SocketLimits& limits);
 /** On an open cgroup2 group. */
 Result<void> limitBuffers(int group, const BufferLimits& limits);
-void addSockets(const std::vector<Place>& places, CounterFacts& facts);
+void addSockets(const std::string& group, CounterFacts& facts);
 
 // cgroup_devices.cpp
 Result<void> setDevices(const Place& place, const std::vector<DeviceRule>& rules);
@@ -60,7 +60,6 @@ Result<CpuTime> cpuTime(const std::vector<Place>& places);
 Result<std::vector<uint64_t>> cpuTimes(const std::vector<Place>& places);
 Result<MemoryUse> memoryUse(const std::vector<Place>& places);
 Result<BlockUse> blockUse(const std::vector<Place>& places);
-CounterFacts counterFacts(const std::vector<Place>& places);
 
 // cgroup_scope.cpp
 /** Asks systemd for a delegated scope with @p pid in it and waits until it is there; its control group
@@ -70,6 +69,8 @@ Result<std::string> startScope(const std::string& unit, const std::string& slice
 /** Lets systemd end a scope whose processes are gone, and remove its groups; false if it knows no such scope.
  */
 Result<bool> stopScope(const std::string& unit);
+/** Keeps that much memory for a slice and all below it. */
+Result<void> protectSlice(const std::string& slice, uint64_t bytes);
 /** Name of the slice that a partition stands for: "/machine" -> "machine.slice". */
 std::string sliceOf(const std::string& partition);
 /** A container name as one path component that is a unit name as well. */

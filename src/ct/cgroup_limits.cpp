@@ -100,9 +100,12 @@ Result<void> applyHard(const Place& place, uint64_t memory) {
 /** What is kept for the container. v1 has no such thing; its soft limit is what is reclaimed down to first.
  */
 Result<void> applyLow(const Place& place, const CgroupLimits& limits) {
-    if (place.v2)
+    if (place.v2) {
+        // What is kept for a group is kept from its parent, too.
+        VZ_CHECK(file::writeValue(place.unitDir() + "/memory.low", cat(*limits.memoryLowBytes)));
         return write(place, "memory.low", cat(*limits.memoryLowBytes));
-    if (limits.memorySoftBytes)
+    }
+    if (limits.memorySoftBytes.value_or(unlimitedBytes) < unlimitedBytes)
         return {};
     bool none = *limits.memoryLowBytes == 0;
     return write(place, "memory.soft_limit_in_bytes", none ? "-1" : cat(*limits.memoryLowBytes));
@@ -224,8 +227,10 @@ Result<void> applyLimits(const std::vector<Place>& places, const CgroupLimits& l
     if (limits.cpusetMems)
         VZ_CHECK(applyCpuset(places, "cpuset.mems", *limits.cpusetMems));
     VZ_CHECK(applyBlock(places, limits));
-    if (limits.sockets)
-        limitSockets(places, *limits.sockets);
+    if (limits.sockets) {
+        const auto* place = unifiedOf(places);
+        limitSockets(place ? place->limitDir() : std::string(), places.front().unit, *limits.sockets);
+    }
     if (limits.pids) {
         VZ_TRY(const auto* place, need(places, "pids", "a limit of processes"));
         VZ_CHECK(write(*place, "pids.max", *limits.pids < pidsUnlimited ? cat(*limits.pids) : "max"));

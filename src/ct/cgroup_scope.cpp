@@ -145,6 +145,18 @@ Result<std::string> startScope(const std::string& unit, const std::string& slice
     }
 }
 
+Result<void> protectSlice(const std::string& slice, uint64_t bytes) {
+    VZ_TRY(auto bus, connect());
+    GVariantBuilder properties;
+    g_variant_builder_init(&properties, G_VARIANT_TYPE("a(sv)"));
+    g_variant_builder_add(&properties, "(sv)", "MemoryLow", g_variant_new_uint64(bytes));
+    VZ_TRY(auto answer,
+           call(bus.get(), "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
+                "SetUnitProperties", g_variant_new("(sba(sv))", slice.c_str(), true, &properties)));
+    (void)answer;
+    return {};
+}
+
 Result<bool> stopScope(const std::string& unit) {
     VZ_TRY(auto bus, connect());
     auto stopped = call(bus.get(), "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",

@@ -299,22 +299,17 @@ Result<Counts> counts(const std::string& dir) {
 
 } // namespace
 
-void limitSockets(const std::vector<Place>& places, const SocketLimits& limits) {
-    const auto* place = unifiedOf(places);
-    auto done = place ? set(place->limitDir(), limits)
-                      : fail(ErrorCode::ConfigUnsupported, "there is no cgroup2 tree");
+void limitSockets(const std::string& group, const std::string& name, const SocketLimits& limits) {
+    auto done =
+        group.empty() ? fail(ErrorCode::ConfigUnsupported, "there is no cgroup2 tree") : set(group, limits);
     if (done)
         return;
     auto say = limits == SocketLimits() ? log::info<std::string> : log::warning<std::string>;
-    say(cat("sockets of ", places.front().unit,
-            " are neither counted nor limited: ", done.error().message()));
+    say(cat("sockets of ", name, " are neither counted nor limited: ", done.error().message()));
 }
 
-void addSockets(const std::vector<Place>& places, CounterFacts& facts) {
-    const auto* place = unifiedOf(places);
-    if (!place)
-        return;
-    if (auto found = counts(place->limitDir())) {
+void addSockets(const std::string& group, CounterFacts& facts) {
+    if (auto found = counts(group)) {
         facts.hasSockets = true;
         facts.tcpSockets = found->tcp;
         facts.otherSockets = found->other;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "base/file.hpp"
 #include "ct/cgroup_internal.hpp"
+#include "ct/counter_facts.hpp"
 
 #include <unistd.h>
 
@@ -14,15 +15,6 @@ Result<uint64_t> readNumber(const Place& place, std::string_view name) {
     if (auto value = parseNumber<uint64_t>(trim(text)))
         return *value;
     return fail(ErrorCode::InternalError, path, " has '", trim(text), "' where a number should be");
-}
-
-/** The number behind a key in a "key value" file; 0 if the kernel does not tell it. */
-uint64_t keyed(std::string_view text, std::string_view key) {
-    for (auto line : lines(text)) {
-        if (line.starts_with(key) && line.substr(key.size()).starts_with(' '))
-            return parseNumber<uint64_t>(trim(line.substr(key.size()))).value_or(0);
-    }
-    return 0;
 }
 
 /** Sum of "MAJ:MIN Read 123" lines. */
@@ -62,94 +54,7 @@ Result<BlockUse> ioStat(const Place& place) {
     return use;
 }
 
-/** A number that is 0 where the kernel has no such file. */
-uint64_t numberOr0(const Place& place, std::string_view name) {
-    return readNumber(place, name).valueOr(0);
-}
-
-bool hasFile(const Place& place, std::string_view name) {
-    return file::exists(cat(place.limitDir(), "/", name));
-}
-
-bool hostHasSwap() {
-    auto swaps = file::read("/proc/swaps");
-    return swaps && lines(*swaps).size() > 1; // the first line is a heading
-}
-
-/**
- * Kernels count a refused fork in the group of the process (v1, v2 before 6.11) or in all groups up to the
- * one with the limit. What was counted in groups that are gone is lost.
- */
-uint64_t refusedForks(const std::string& dir) {
-    auto events = file::read(dir + "/pids.events");
-    uint64_t own = events ? keyed(*events, "max") : 0, below = 0;
-    auto names = file::list(dir);
-    if (!names)
-        return own;
-    for (const auto& name : *names) {
-        if (auto path = cat(dir, "/", name); file::isDirectory(path))
-            below += refusedForks(path);
-    }
-    return std::max(own, below);
-}
-
-void addPids(const Place& place, CounterFacts& facts) {
-    facts.hasPids = hasFile(place, "pids.max");
-    facts.pids = numberOr0(place, "pids.current");
-    facts.pidsPeak = numberOr0(place, "pids.peak");
-    facts.pidsFailures = refusedForks(place.limitDir());
-}
-
-void addMemoryV1(const Place& place, CounterFacts& facts) {
-    facts.memoryFile = "memory.limit_in_bytes";
-    facts.memory = numberOr0(place, "memory.usage_in_bytes");
-    facts.memoryPeak = numberOr0(place, "memory.max_usage_in_bytes");
-    facts.memoryFailures = numberOr0(place, "memory.failcnt");
-    if (hasFile(place, "memory.memsw.limit_in_bytes") && hostHasSwap())
-        facts.swapFile = "memory.memsw.limit_in_bytes";
-    if (hasFile(place, "memory.kmem.usage_in_bytes"))
-        facts.kernelFile = "memory.kmem.usage_in_bytes";
-    facts.kernel = numberOr0(place, "memory.kmem.usage_in_bytes");
-    facts.kernelPeak = numberOr0(place, "memory.kmem.max_usage_in_bytes");
-    facts.guaranteeFile = "memory.soft_limit_in_bytes, at best effort";
-    if (auto stat = file::read(place.limitDir() + "/memory.stat")) {
-        facts.shared = keyed(*stat, "total_shmem");
-        facts.swap = keyed(*stat, "total_swap");
-    }
-}
-
-void addMemoryV2(const Place& place, CounterFacts& facts) {
-    facts.memoryFile = "memory.max";
-    facts.memory = numberOr0(place, "memory.current");
-    facts.memoryPeak = numberOr0(place, "memory.peak");
-    if (hasFile(place, "memory.swap.max") && hostHasSwap())
-        facts.swapFile = "memory.swap.max";
-    facts.swap = numberOr0(place, "memory.swap.current");
-    facts.swapPeak = numberOr0(place, "memory.swap.peak");
-    facts.guaranteeFile = "memory.low";
-    if (auto events = file::read(place.limitDir() + "/memory.events")) {
-        facts.memoryFailures = keyed(*events, "max");
-        facts.swapFailures = keyed(*events, "oom");
-    }
-    if (auto stat = file::read(place.limitDir() + "/memory.stat")) {
-        facts.shared = keyed(*stat, "shmem");
-        facts.kernel = keyed(*stat, "kernel");
-        facts.reclaimableSlab = keyed(*stat, "slab_reclaimable");
-        facts.kernelFile = facts.slabFile = "memory.stat";
-    }
-}
-
 } // namespace
-
-CounterFacts counterFacts(const std::vector<Place>& places) {
-    CounterFacts facts;
-    if (const auto* place = placeOf(places, "pids"))
-        addPids(*place, facts);
-    if (const auto* place = placeOf(places, "memory"))
-        place->v2 ? addMemoryV2(*place, facts) : addMemoryV1(*place, facts);
-    addSockets(places, facts);
-    return facts;
-}
 
 Result<CpuTime> cpuTime(const std::vector<Place>& places) {
     CpuTime time;

@@ -4,6 +4,7 @@
 #include "base/log.hpp"
 #include "base/rollback.hpp"
 #include "ct/cgroup_internal.hpp"
+#include "ct/counter_facts.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -96,31 +97,6 @@ Result<void> enableControllers(const std::string& dir) {
     return {};
 }
 
-Result<void> collectProcesses(const std::string& dir, std::vector<pid_t>& pids) {
-    auto content = file::read(dir + "/cgroup.procs");
-    if (!content) {
-        int error = content.error().systemError();
-        if (error == ENOENT || error == ENODEV || error == EOPNOTSUPP)
-            return {};
-        return std::move(content).takeError();
-    }
-    for (auto line : lines(*content)) {
-        if (auto pid = parseNumber<pid_t>(line); pid && *pid > 0)
-            pids.push_back(*pid);
-    }
-    auto names = file::list(dir);
-    if (!names)
-        return {}; // it went away meanwhile
-    for (const auto& name : *names) {
-        if (auto below = cat(dir, "/", name);
-            name.find('.') == std::string::npos || file::isDirectory(below)) {
-            if (file::isDirectory(below))
-                VZ_CHECK(collectProcesses(below, pids));
-        }
-    }
-    return {};
-}
-
 /** rmdir of a group and all below it; EBUSY while a zombie is left is waited out. */
 Result<void> removeGroup(const std::string& dir, Clock::time_point end) {
     if (::rmdir(dir.c_str()) == 0 || errno == ENOENT)
@@ -164,7 +140,7 @@ public:
     Result<std::vector<uint64_t>> cpuTimes() const override { return cgroups::cpuTimes(places_); }
     Result<MemoryUse> memory() const override { return cgroups::memoryUse(places_); }
     Result<BlockUse> block() const override { return cgroups::blockUse(places_); }
-    CounterFacts counterFacts() const override { return cgroups::counterFacts(places_); }
+    CounterFacts counterFacts() const override;
     Result<void> remove() override;
 
 private:
@@ -418,6 +394,13 @@ Result<std::vector<pid_t>> Tree::processes() const {
     std::vector<pid_t> pids;
     VZ_CHECK(collectProcesses(places_.front().limitDir(), pids));
     return pids;
+}
+
+CounterFacts Tree::counterFacts() const {
+    std::vector<std::string> dirs;
+    for (const auto& place : places_)
+        dirs.push_back(place.limitDir());
+    return ct::counterFacts(dirs);
 }
 
 Result<void> Tree::killAll() {

@@ -104,7 +104,7 @@ public:
 
     virtual Result<void> setEndActions(EndAction onPoweroff, EndAction onReboot, EndAction onCrash) = 0;
 
-    /** What it gets at its reboots, and at once the number of terminals. */
+    /** What it gets at its reboots, and at once the number of terminals and what it sees. */
     virtual Result<void> setCounters(const CounterLimits& limits) = 0;
 
     /** Mounts into the running container (hotplug); survives its reboots. detachMount(): ResourceBusy while

@@ -55,11 +55,20 @@ void visit(Codec& codec, Value& limit) {
 }
 
 template<typename Codec, typename Value>
+requires std::is_same_v<std::remove_const_t<Value>, CounterSetting>
+void visit(Codec& codec, Value& setting) {
+    codec("name", setting.name);
+    codec("barrier", setting.barrier);
+    codec("limit", setting.limit);
+}
+
+template<typename Codec, typename Value>
 requires std::is_same_v<std::remove_const_t<Value>, CounterLimits>
 void visit(Codec& codec, Value& limits) {
     codec("limit", limits.rlimits);
     codec("max-ptys", limits.maxPtys);
     codec("shared-mem-pages", limits.sharedMemPages);
+    codec("counter", limits.set);
 }
 
 template<typename Codec, typename Value>
@@ -101,6 +110,7 @@ void visit(Codec& codec, Value& spec) {
     codec("limit", spec.limits);
     codec("oom-score-adj", spec.oomScoreAdj);
     codec("shared-mem-pages", spec.sharedMemPages);
+    codec("counter", spec.counters);
     codec("console", spec.consoles);
     codec("on-poweroff", spec.onPoweroff, EndAction::Preserve);
     codec("on-reboot", spec.onReboot, EndAction::Preserve);

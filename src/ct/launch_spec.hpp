@@ -58,6 +58,15 @@ struct ResourceLimit {
     uint64_t hard = 0;
 };
 
+/** What a beancounter is set to (ct/beancounters.hpp); for the container to see. */
+struct CounterSetting {
+    std::string name;
+    uint64_t barrier = 0;
+    uint64_t limit = 0;
+
+    bool operator==(const CounterSetting&) const = default;
+};
+
 struct ConsoleSpec {
     std::string logFile; ///< host path, empty for none; bounded: rotated once to logFile.0 at 2 MiB
     bool logAppend = false;
@@ -108,6 +117,7 @@ struct LaunchSpec {
     /** Pages of System V shared memory (kernel.shmall); the IPC namespace then is the host's to administer.
      */
     std::optional<uint64_t> sharedMemPages;
+    std::vector<CounterSetting> counters;
 
     std::vector<ConsoleSpec> consoles; ///< at least one; the first is /dev/console
 

@@ -159,7 +159,7 @@ Result<void> changeCounters(Container& container, const Cgroup& group, const Bea
     auto before = launchLimits(from), after = launchLimits(to);
     VZ_TRY(auto limits, changed(before.rlimits, after.rlimits, container.supervisor()));
     bool shared = before.sharedMemPages != after.sharedMemPages;
-    if (limits.empty() && !shared && before.maxPtys == after.maxPtys)
+    if (limits.empty() && !shared && before.maxPtys == after.maxPtys && before.set == after.set)
         return {};
     auto pages = after.sharedMemPages.value_or(defaultSharedPages);
     if (shared)

@@ -93,14 +93,34 @@ struct BlockDeviceTune {
     uint64_t readOps = 0, writeOps = 0;     ///< per second
 };
 
+/** <vz:memory><vz:guarantee>: how much of its memory a guest is sure of. */
+struct MemoryGuarantee {
+    enum class Kind : uint8_t { Auto, Percent, Bytes };
+    Kind kind = Kind::Auto;
+    uint64_t amount = 0; ///< percent of the limit, or bytes
+};
+
+/** <vz:quota>: what a container may have in the file system that its root folder is in. */
+struct DiskQuota {
+    struct Amount {
+        uint64_t soft = 0, hard = 0; ///< 0: no limit
+        bool operator==(const Amount&) const = default;
+    };
+    Amount space; ///< bytes
+    Amount inodes;
+    bool operator==(const DiskQuota&) const = default;
+};
+
 /** The driver's own settings, from <vz:container>. Further groups (ubc, io, ...) belong to later features. */
 struct Extension {
-    ct::Beancounters beancounters;           ///< <vz:ubc>
-    std::optional<uint64_t> cpuUnits;        ///< <vz:cpu><vz:units>: share of CPU time, 8...500000
-    std::optional<uint64_t> cpuLimitPercent; ///< <vz:cpu><vz:limit>: of one CPU
-    std::optional<uint64_t> ioPriority;      ///< <vz:io><vz:prio>: 0 (least) to 7
-    std::optional<uint64_t> ioBytes;         ///< <vz:io><vz:limit>: per second, disk and direction
-    std::optional<uint64_t> ioOps;           ///< <vz:io><vz:iops>: per second, disk and direction
+    ct::Beancounters beancounters;            ///< <vz:ubc>
+    std::optional<uint64_t> cpuUnits;         ///< <vz:cpu><vz:units>: share of CPU time, 8...500000
+    std::optional<uint64_t> cpuLimitPercent;  ///< <vz:cpu><vz:limit>: of one CPU
+    std::optional<uint64_t> ioPriority;       ///< <vz:io><vz:prio>: 0 (least) to 7
+    std::optional<uint64_t> ioBytes;          ///< <vz:io><vz:limit>: per second, disk and direction
+    std::optional<uint64_t> ioOps;            ///< <vz:io><vz:iops>: per second, disk and direction
+    std::optional<MemoryGuarantee> guarantee; ///< <vz:memory>
+    std::optional<DiskQuota> quota;           ///< <vz:quota>
     std::optional<bool> nesting; ///< <vz:features><vz:nesting state='on'/>: user namespaces inside
     std::optional<bool> fuse;    ///< /dev/fuse inside
     std::optional<bool> noNewPrivileges;

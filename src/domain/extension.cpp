@@ -68,6 +68,16 @@ void readBeancounter(Extension& extension, xmlNode* element) {
     extension.beancounters[std::string(xml::name(element))] = value;
 }
 
+void readQuota(DiskQuota& quota, xmlNode* setting) {
+    DiskQuota::Amount value;
+    auto number = [&](const char* attribute) {
+        return parseNumber<uint64_t>(trim(xml::attribute(setting, attribute))).value_or(0);
+    };
+    value.hard = number("hard");
+    value.soft = xml::hasAttribute(setting, "soft") ? number("soft") : value.hard;
+    (xml::name(setting) == "space" ? quota.space : quota.inodes) = value;
+}
+
 void print(std::string& out, xmlNode* element, size_t depth) {
     std::string indent(2 * depth, ' ');
     out += cat(indent, "<vz:", xml::name(element));
@@ -111,9 +121,30 @@ Result<void> checkExtension(xmlNode* element) {
                 "the extension element <vz:container> is not as vz-container.rng asks: ", *problem);
 }
 
+std::optional<MemoryGuarantee> readGuarantee(xmlNode* memory) {
+    xmlNode* element = nullptr;
+    for (auto* setting : xml::children(memory)) {
+        if (xml::name(setting) == "guarantee")
+            element = setting;
+    }
+    if (!element)
+        return std::nullopt;
+    MemoryGuarantee guarantee;
+    auto type = xml::attribute(element, "type");
+    guarantee.kind = type == "percent" ? MemoryGuarantee::Kind::Percent
+                     : type == "bytes" ? MemoryGuarantee::Kind::Bytes
+                                       : MemoryGuarantee::Kind::Auto;
+    guarantee.amount = parseNumber<uint64_t>(trim(xml::text(element))).value_or(0);
+    return guarantee;
+}
+
 Extension readExtension(xmlNode* element) {
     Extension extension;
     for (auto* group : xml::children(element)) {
+        if (xml::name(group) == "memory")
+            extension.guarantee = readGuarantee(group);
+        else if (xml::name(group) == "quota")
+            extension.quota.emplace();
         for (auto* setting : xml::children(group)) {
             if (xml::name(group) == "features")
                 readFeature(extension, setting);
@@ -123,6 +154,8 @@ Extension readExtension(xmlNode* element) {
                 readIo(extension, setting);
             else if (xml::name(group) == "ubc")
                 readBeancounter(extension, setting);
+            else if (xml::name(group) == "quota")
+                readQuota(*extension.quota, setting);
         }
     }
     return extension;

@@ -24,6 +24,9 @@ Result<void> checkExtension(xmlNode* element);
 /** The settings of a checked element. */
 Extension readExtension(xmlNode* element);
 
+/** <guarantee> of a <memory> that was checked; nothing if it is not there. */
+std::optional<MemoryGuarantee> readGuarantee(xmlNode* memory);
+
 /**
  * The element as it is printed in domain XML: always the prefix vz, single quotes, two blanks of indentation
  * and one level deep, no comments. The same element gives the same text whatever prefix the client chose.

@@ -8,6 +8,7 @@
 #include "driver/domain_snapshots.hpp"
 #include "driver/job.hpp"
 #include "libvirt/objects.hpp"
+#include "storage/ploop/image.hpp"
 
 #include <libvirt/libvirt.h>
 
@@ -106,8 +107,10 @@ public:
     Result<std::string> redefineSnapshot(domain::Snapshot snapshot, unsigned int flags);
     Result<void> revertTo(const std::string& name, unsigned int flags);
     Result<void> deleteSnapshot(const std::string& name, unsigned int flags);
-    /** Finishes or undoes what a daemon that was killed has left half done. */
-    Result<void> settleSnapshots();
+    /** Finishes or undoes what a daemon that was killed has left half done; may take long. */
+    Result<void> settleSnapshots(const ploop::Progress& progress = {});
+    /** Whether there is something for it to do. */
+    bool hasUnsettledSnapshots() const;
 
     /** The connection this domain dies with, or null. */
     virConnectPtr autodestroyOwner() const;

@@ -11,6 +11,7 @@
 #include "driver/driver.hpp"
 #include "driver/launch.hpp"
 #include "driver/limits.hpp"
+#include "driver/quota.hpp"
 
 #include <csignal>
 
@@ -133,8 +134,12 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
     });
     // Their processes end before the groups that they are in are removed.
     undo.add([&leases] { leases.giveBack(); });
+    VZ_TRY(auto guarantee, guaranteeOf(driver_, definition));
+    VZ_CHECK(driver_.guarantees().reserve(uuid_, guarantee));
+    undo.add([this] { driver_.guarantees().release(uuid_); });
     VZ_CHECK(leases.take(definition));
     VZ_TRY(auto spec, launchSpec(driver_, definition, runDir(), leases.disks()));
+    VZ_CHECK(setQuota(definition, spec.uids));
     VZ_TRY(live.facts.cpus, chooseCpus(driver_, definition, {}));
     VZ_TRY(auto limits, startLimits(driver_, definition, live.facts.cpus, leases.disks()));
     live.facts.uidMap = spec.uids;
@@ -231,6 +236,8 @@ Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
     live.facts.uidMap = state.uidMap;
     live.facts.gidMap = state.gidMap;
     live.facts.cpus = state.cpus;
+    if (auto guarantee = guaranteeOf(driver_, definition))
+        driver_.guarantees().restore(uuid_, *guarantee);
     if (!state.tuning.empty())
         warn(undoTuning(live, state), "the limits of a running container are not what they were");
     setLabel(live.facts, live.facts.id);
@@ -311,6 +318,7 @@ void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
     for (const auto& name : interfaces)
         warn(ct::removeInterface(name), "cannot remove a network interface");
     warn(file::removeTree(runDir()), "cannot remove the run folder");
+    driver_.guarantees().release(uuid_);
     auto about = subject();
     auto stopped = forSnapshot
                        ? Stopped{VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT, VIR_DOMAIN_EVENT_STOPPED_FROM_SNAPSHOT}

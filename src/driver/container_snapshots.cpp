@@ -347,7 +347,12 @@ void ContainerDomain::thawDisks() const {
     }
 }
 
-Result<void> ContainerDomain::settleSnapshots() {
+bool ContainerDomain::hasUnsettledSnapshots() const {
+    auto work = snapshots_.pending();
+    return !work || *work;
+}
+
+Result<void> ContainerDomain::settleSnapshots(const ploop::Progress& progress) {
     VZ_TRY(auto work, snapshots_.pending());
     if (!work)
         return {};
@@ -375,7 +380,7 @@ Result<void> ContainerDomain::settleSnapshots() {
         }
         log::info("finished the snapshot '", work->name, "' of ", uuid_);
     } else {
-        if (auto removed = exports::removeFromAll(work->images, work->guid); !removed)
+        if (auto removed = exports::removeFromAll(work->images, work->guid, progress); !removed)
             return failed(std::move(removed).takeError());
         log::info("took back the snapshot '", work->name, "' of ", uuid_);
     }

@@ -6,6 +6,7 @@
 #include "driver/container_domain.hpp"
 #include "driver/driver.hpp"
 #include "driver/limits.hpp"
+#include "driver/quota.hpp"
 
 #include <tuple>
 
@@ -42,6 +43,11 @@ Result<void> changeCounters(ct::Container& container, const ct::Cgroup& group, c
                               owner);
 }
 
+Result<void> changeQuota(const domain::Definition& from, const domain::Definition& to,
+                         const std::vector<ct::IdRange>& ids) {
+    return from.extension.quota == to.extension.quota ? Result<void>() : setQuota(to, ids);
+}
+
 } // namespace
 
 Result<void> ContainerDomain::setTuning(std::optional<domain::Config> config) {
@@ -62,6 +68,7 @@ Result<void> ContainerDomain::undoTuning(const Live& live, const domain::Runtime
     if (driver_.cgroupHost().has("cpuset"))
         from.cpusetCpus = "unknown";
     VZ_CHECK(live.cgroup->apply(changes(from, to)));
+    VZ_CHECK(changeQuota(wanted.definition(), live.config.definition(), state.uidMap));
     return changeCounters(*live.container, *live.cgroup, wanted.definition(), live.config.definition(),
                           state.uidMap);
 }
@@ -78,11 +85,16 @@ Result<void> ContainerDomain::tune(domain::Config config) {
     VZ_TRY(auto cpusNow, chooseCpus(driver_, config.definition(), cpusBefore));
     VZ_TRY(auto from, limitsOf(driver_, before.definition(), cpusBefore, parts.disks));
     VZ_TRY(auto to, limitsOf(driver_, config.definition(), cpusNow, parts.disks));
+    VZ_TRY(auto guaranteed, guaranteeOf(driver_, config.definition()));
+    VZ_TRY(auto guaranteedBefore, guaranteeOf(driver_, before.definition()));
     auto useCpus = [this](const std::string& list) {
         std::lock_guard lock(lock_);
         if (live_)
             live_->facts.cpus = list;
     };
+    VZ_CHECK(driver_.guarantees().reserve(uuid_, guaranteed));
+    Rollback promise;
+    promise.add([&] { driver_.guarantees().restore(uuid_, guaranteedBefore); });
     const auto& ids = parts.facts.uidMap;
     bool counters = false; // whether any of them may have been changed
     // A daemon that dies from here on leaves behind what it was about to do.
@@ -100,6 +112,8 @@ Result<void> ContainerDomain::tune(domain::Config config) {
     VZ_CHECK(group->apply(changes(from, to)));
     counters = true;
     VZ_CHECK(changeCounters(*container, *group, before.definition(), config.definition(), ids));
+    VZ_CHECK(changeQuota(before.definition(), config.definition(), ids));
+    undo.add([&] { (void)changeQuota(config.definition(), before.definition(), ids); });
     useCpus(cpusNow);
     {
         std::lock_guard lock(lock_);
@@ -108,6 +122,7 @@ Result<void> ContainerDomain::tune(domain::Config config) {
     }
     VZ_CHECK(setLive(config));
     undo.dismiss();
+    promise.dismiss();
     return {};
 }
 

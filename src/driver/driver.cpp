@@ -8,6 +8,7 @@
 #include "ct/network.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/container_storage.hpp"
+#include "driver/machine_guarantee.hpp"
 #include "vm/ids.hpp"
 
 namespace vz::driver {
@@ -23,8 +24,9 @@ Driver::Driver(Settings settings, Inhibit inhibit)
                       .outerId = vm::outerId}) {}
 
 Driver::~Driver() {
-    if (autostart_.joinable())
-        autostart_.join();
+    ending_ = true;
+    if (starter_.joinable())
+        starter_.join();
 }
 
 Result<std::unique_ptr<Driver>> Driver::create(const std::string& configRoot, Inhibit inhibit) {
@@ -33,7 +35,6 @@ Result<std::unique_ptr<Driver>> Driver::create(const std::string& configRoot, In
     VZ_CHECK(driver->prepare());
     VZ_CHECK(driver->loadConfigs());
     driver->adoptRunning();
-    driver->settleSnapshots();
     return driver;
 }
 
@@ -130,30 +131,47 @@ void Driver::adopt(const std::string& uuid) {
         log::warning("a run folder is left over: ", removed.error().message());
 }
 
-/** Before anything is started from images that are half changed. */
+/** A removal that was cut off may take long to be brought to its end: calls about that domain wait for it. */
 void Driver::settleSnapshots() {
     for (auto& domain : registry_.all()) {
-        if (auto settled = domain->settleSnapshots(); !settled)
+        if (ending_)
+            return;
+        if (!domain->hasUnsettledSnapshots())
+            continue;
+        auto job = domain->jobs().begin("settleSnapshots", std::chrono::seconds(settings_.jobTimeoutSeconds));
+        auto settled = job ? domain->settleSnapshots([this](uint64_t, uint64_t) { return !ending_; })
+                           : Result<void>(std::move(job).takeError());
+        if (!settled)
             log::error("domain '", domain->name(), "': ", settled.error().message());
     }
 }
 
 void Driver::autostart() {
     storage_->autostart();
-    // Once per boot of the host: the run folder is emptied by a boot, not by a restart of the daemon.
+    starter_ = std::thread([this, all = isFirstStart()] {
+        abi::AsDaemon asDaemon; // no client asks: without it no volume is found where access is checked
+        settleSnapshots();
+        if (all)
+            autostartAll();
+    });
+}
+
+/** Whether domains are to be started by themselves: once per boot of the host. The run folder is emptied by a
+ * boot, not by a restart of the daemon. */
+bool Driver::isFirstStart() const {
     auto done = cat(paths_.run, "/autostarted");
     if (!settings_.autostart || file::exists(done))
-        return;
-    if (auto marked = file::writeAtomic(done, ""); !marked) {
+        return false;
+    auto marked = file::writeAtomic(done, "");
+    if (!marked)
         log::error("autostart is left out: ", marked.error().message());
-        return;
-    }
-    autostart_ = std::thread([this] { autostartAll(); });
+    return static_cast<bool>(marked);
 }
 
 void Driver::autostartAll() {
-    abi::AsDaemon asDaemon; // no client asks: without it no volume is found where access is checked
     for (auto& domain : registry_.all()) {
+        if (ending_)
+            return;
         if (!domain->autostart() || domain->active())
             continue;
         auto job = domain->jobs().begin("autostart", std::chrono::seconds(settings_.jobTimeoutSeconds));
@@ -202,14 +220,19 @@ void Driver::relayEvents(virConnectPtr conn) {
     relay_.reset();
     auto inner = machines_.own();
     auto started =
-        inner ? abi::EventRelay::start(
-                    (*inner)->get(), *events_,
-                    {.relays = [this](virDomainPtr machine, int, int type,
-                                      int detail) { return machines_.noteEvent(machine, type, detail); },
-                     .outerId = vm::outerId})
+        inner ? abi::EventRelay::start((*inner)->get(), *events_,
+                                       {.relays =
+                                            [this](virDomainPtr machine, int, int type, int detail) {
+                                                bool shown = machines_.noteEvent(machine, type, detail);
+                                                if (shown)
+                                                    noteMachineGuarantee(*this, machine, type);
+                                                return shown;
+                                            },
+                                        .outerId = vm::outerId})
               : Result<std::unique_ptr<abi::EventRelay>>(std::move(inner).takeError());
     if (started) {
         relay_ = *std::move(started);
+        noteRunningMachines(*this, **inner);
         return;
     }
     log::error("events of virtual machines do not arrive: ", started.error().message());

@@ -6,6 +6,7 @@
 #include "ct/id_ranges.hpp"
 #include "domain/store.hpp"
 #include "driver/capabilities.hpp"
+#include "driver/guarantees.hpp"
 #include "driver/machine_capabilities.hpp"
 #include "driver/names.hpp"
 #include "driver/registry.hpp"
@@ -18,6 +19,7 @@
 #include "libvirt/objects.hpp"
 #include "vm/machines.hpp"
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -37,7 +39,8 @@ public:
     static Result<std::unique_ptr<Driver>> create(const std::string& configRoot, Inhibit inhibit);
     ~Driver();
 
-    /** Starts what has autostart set, once per boot of the host; returns at once. */
+    /** Brings snapshot calls that were cut off to their end, then starts what has autostart set, once per
+     * boot of the host; returns at once. */
     void autostart();
     /** Looks for configs that were added on disk (SIGHUP). */
     void reload();
@@ -59,6 +62,7 @@ public:
     Result<std::shared_ptr<abi::InnerConnection>> machineConnection(virConnectPtr conn);
     abi::MonitorEvents& monitorEvents() { return monitorEvents_; }
     Storage& storage() { return *storage_; }
+    Guarantees& guarantees() { return guarantees_; }
     MachineCapabilities& machineCapabilities() { return machineCapabilities_; }
     /** See Names::claim(); waits as long as the settings say. */
     Result<Names::Claim> claimNames(const std::string& name, const std::string& uuid);
@@ -80,6 +84,7 @@ private:
     void adoptRunning();
     void adopt(const std::string& uuid);
     void settleSnapshots();
+    bool isFirstStart() const;
     void autostartAll();
     void relayEvents(virConnectPtr conn);
 
@@ -90,6 +95,7 @@ private:
     std::unique_ptr<abi::Events> events_;
     std::unique_ptr<Reactor> reactor_;
     ct::CgroupHost cgroupHost_;
+    Guarantees guarantees_{cgroupHost_};
     CapabilitiesFacts capabilities_;
     domain::Store store_;
     std::mutex storeLock_;
@@ -106,7 +112,8 @@ private:
     std::mutex relayLock_;
     std::unique_ptr<abi::EventRelay> relay_;
     std::unique_ptr<Storage> storage_;
-    std::thread autostart_;
+    std::atomic<bool> ending_ = false;
+    std::thread starter_; ///< what the start of the daemon does not wait for
     // Last: their tasks use everything above.
     Worker worker_;
     Worker autodestroyer_; // may wait for the news that worker_ brings

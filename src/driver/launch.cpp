@@ -182,6 +182,7 @@ void setCounters(const domain::Definition& definition, ct::LaunchSpec& spec) {
     spec.limits = std::move(limits.rlimits);
     spec.maxPtys = limits.maxPtys;
     spec.sharedMemPages = limits.sharedMemPages;
+    spec.counters = std::move(limits.set);
 }
 
 void setConsoles(const domain::Definition& definition, ct::LaunchSpec& spec) {

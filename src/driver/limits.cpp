@@ -92,6 +92,14 @@ void setBandwidth(const domain::Definition& definition, bool countedByCpus, size
         limits.cpuPeriodUs = definition.vcpuTime.periodUs;
 }
 
+/** The RAM that a container may have. */
+uint64_t ramOf(const domain::Definition& definition) {
+    ct::CgroupLimits limits;
+    limits.memoryBytes = definition.hardLimitKiB.value_or(definition.memoryKiB) * 1024;
+    ct::tighten(limits, definition.extension.beancounters);
+    return *limits.memoryBytes;
+}
+
 /** What is new is set; what is no longer there is set to its default. */
 template<typename T>
 std::optional<T> change(const std::optional<T>& from, const std::optional<T>& to, const T& absent) {
@@ -136,6 +144,10 @@ Result<ct::CgroupLimits> limitsOf(Driver& driver, const domain::Definition& defi
         limits.memorySwapBytes = *definition.swapHardLimitKiB * 1024;
     if (definition.minGuaranteeKiB)
         limits.memoryLowBytes = *definition.minGuaranteeKiB * 1024;
+    if (const auto& guarantee = definition.extension.guarantee)
+        limits.memoryLowBytes = std::max(
+            limits.memoryLowBytes.value_or(0),
+            guaranteedBytes(*guarantee, ramOf(definition), driver.settings().autoGuaranteeContainers));
     if (definition.extension.cpuUnits)
         limits.cpuUnits = definition.extension.cpuUnits;
     else
@@ -152,6 +164,25 @@ Result<ct::CgroupLimits> limitsOf(Driver& driver, const domain::Definition& defi
     return limits;
 }
 
+Result<Guarantees::Guest> guaranteeOf(const Driver& driver, const domain::Definition& definition) {
+    Guarantees::Guest guest{
+        definition.name,
+        definition.partition.empty() ? driver.settings().cgroupPartition : definition.partition, 0};
+    ct::CgroupLimits counters;
+    ct::tighten(counters, definition.extension.beancounters); // vmguarpages
+    guest.bytes =
+        std::max(counters.memoryLowBytes.value_or(0), definition.minGuaranteeKiB.value_or(0) * 1024);
+    if (const auto& guarantee = definition.extension.guarantee) {
+        auto ram = ramOf(definition);
+        auto bytes = guaranteedBytes(*guarantee, ram, driver.settings().autoGuaranteeContainers);
+        if (bytes > ram)
+            return fail(ErrorCode::InvalidArg, "<vz:guarantee> (", bytes >> 20, " MiB) is more than the ",
+                        ram >> 20, " MiB that the container may have");
+        guest.bytes = std::max(guest.bytes, bytes);
+    }
+    return guest;
+}
+
 ct::CgroupLimits changes(const ct::CgroupLimits& from, const ct::CgroupLimits& to) {
     ct::CgroupLimits out;
     out.memorySoftBytes = change(from.memorySoftBytes, to.memorySoftBytes, ct::unlimitedBytes);
@@ -165,6 +196,9 @@ ct::CgroupLimits changes(const ct::CgroupLimits& from, const ct::CgroupLimits& t
         // On cgroup2 the way to a lower limit leads over this one.
         out.memorySoftBytes = to.memorySoftBytes.value_or(ct::unlimitedBytes);
     }
+    // On v1 they are one file.
+    if (out.memorySoftBytes && !out.memoryLowBytes)
+        out.memoryLowBytes = to.memoryLowBytes;
     if (from.cpuUnits != to.cpuUnits || from.cpuShares != to.cpuShares) {
         out.cpuShares = to.cpuShares;
         out.cpuUnits = to.cpuUnits.value_or(1000);

@@ -22,6 +22,9 @@ Result<std::string> chooseCpus(Driver& driver, const domain::Definition& definit
 Result<ct::CgroupLimits> limitsOf(Driver& driver, const domain::Definition& definition,
                                   const std::string& cpus, const std::vector<domain::UsedDisk>& disks);
 
+/** What it is guaranteed, and where: for Guarantees. InvalidArg if that is more than it may have. */
+Result<Guarantees::Guest> guaranteeOf(const Driver& driver, const domain::Definition& definition);
+
 /** What has to be set to get from one to the other; a limit that @p to lacks gets its default. */
 ct::CgroupLimits changes(const ct::CgroupLimits& from, const ct::CgroupLimits& to);
 

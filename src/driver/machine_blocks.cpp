@@ -3,6 +3,7 @@
 // than to be forwarded.
 #include "base/xml.hpp"
 #include "driver/machine_disks.hpp"
+#include "driver/machine_guarantee.hpp"
 #include "driver/machine_methods.hpp"
 
 namespace vz::driver {
@@ -25,12 +26,20 @@ Result<std::string> definitionToStart(const MachineCall& call, unsigned int flag
     return innerDefinition(call, VIR_DOMAIN_XML_INACTIVE);
 }
 
-/** For a start; none if the machine runs already, which is QEMU's driver's to say. */
-Result<DiskServers> serversToStart(const MachineCall& call, unsigned int flags) {
+/** What a machine needs of us while it is started. */
+struct StartNeeds {
+    MachinePromise promise;
+    DiskServers servers;
+};
+
+/** Nothing if the machine runs already, which is QEMU's driver's to say. */
+Result<StartNeeds> prepareStart(const MachineCall& call, unsigned int flags) {
     if (::virDomainIsActive(call.domain.get()) == 1)
-        return DiskServers();
+        return StartNeeds();
     VZ_TRY(auto definition, definitionToStart(call, flags));
-    return DiskServers::start(call, definition);
+    VZ_TRY(auto promise, MachinePromise::make(call.driver, definition));
+    VZ_TRY(auto servers, DiskServers::start(call, definition));
+    return StartNeeds{std::move(promise), std::move(servers)};
 }
 
 /** The permission that QEMU's driver asks for before it tells of a disk. */
@@ -50,13 +59,13 @@ auto forwardDisk(const MachineCall& call, const char* disk, unsigned int affecte
 } // namespace
 
 Result<Passed<int>> startMachine(const MachineCall& call) {
-    VZ_TRY(auto servers, serversToStart(call, 0));
-    return forwardDomain<"domainCreate", &virDomainCreate>(call);
+    VZ_TRY(auto needs, prepareStart(call, 0));
+    return needs.promise.kept(forwardDomain<"domainCreate", &virDomainCreate>(call));
 }
 
 Result<Passed<int>> startFlags(const MachineCall& call, unsigned int flags) {
-    VZ_TRY(auto servers, serversToStart(call, flags));
-    return forwardDomain<"domainCreateWithFlags", &virDomainCreateWithFlags>(call, flags);
+    VZ_TRY(auto needs, prepareStart(call, flags));
+    return needs.promise.kept(forwardDomain<"domainCreateWithFlags", &virDomainCreateWithFlags>(call, flags));
 }
 
 Result<Passed<int>> autostartMachine(const MachineCall& call, int autostart) {

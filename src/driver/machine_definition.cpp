@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "driver/machine_disks.hpp"
+#include "driver/machine_guarantee.hpp"
 #include "driver/machine_methods.hpp"
 #include "driver/methods.hpp"
 #include "vm/machines.hpp"
@@ -73,8 +74,10 @@ Result<Passed<virDomainPtr>> defineMachine(const ConnectCall& call, const char* 
 Result<Passed<virDomainPtr>> createMachine(const ConnectCall& call, const char* xml, unsigned int flags) {
     return makeMachine(
         call, xml, [&](const MachineCall& machines, const char* inner) -> Result<Passed<virDomainPtr>> {
+            VZ_TRY(auto promise, MachinePromise::make(machines.driver, inner));
             VZ_TRY(auto servers, DiskServers::start(machines, inner));
-            return forwardConnect<"domainCreateXML", &virDomainCreateXML>(machines, inner, flags);
+            return promise.kept(
+                forwardConnect<"domainCreateXML", &virDomainCreateXML>(machines, inner, flags));
         });
 }
 
@@ -85,12 +88,13 @@ Result<Passed<virDomainPtr>> createXmlWithFiles(const ConnectCall& call, const c
     if (!isMachine(xml))
         return fail(ErrorCode::OperationUnsupported,
                     "a container cannot be given open files: its init starts with a console only");
-    return makeMachine(call, xml,
-                       [&](const MachineCall& machines, const char* inner) -> Result<Passed<virDomainPtr>> {
-                           VZ_TRY(auto servers, DiskServers::start(machines, inner));
-                           return forwardConnect<"domainCreateXMLWithFiles", &virDomainCreateXMLWithFiles>(
-                               machines, inner, nfiles, files, flags);
-                       });
+    return makeMachine(
+        call, xml, [&](const MachineCall& machines, const char* inner) -> Result<Passed<virDomainPtr>> {
+            VZ_TRY(auto promise, MachinePromise::make(machines.driver, inner));
+            VZ_TRY(auto servers, DiskServers::start(machines, inner));
+            return promise.kept(forwardConnect<"domainCreateXMLWithFiles", &virDomainCreateXMLWithFiles>(
+                machines, inner, nfiles, files, flags));
+        });
 }
 
 Result<void> freeOfMachines(const ConnectCall& call, const std::string& name, const std::string& uuid) {
@@ -119,6 +123,8 @@ Result<Passed<int>> setMachineMetadata(const MachineCall& call, int type, const 
     if (type == VIR_DOMAIN_METADATA_ELEMENT && ((uri && uri == vm::kMarkUri) || (value && vm::isMark(value))))
         return fail(ErrorCode::OperationDenied, "metadata of namespace ", vm::kMarkUri,
                     " belongs to the vz driver itself");
+    if (type == VIR_DOMAIN_METADATA_ELEMENT && uri && uri == kMachineUri)
+        return setMachineGuarantee(call, value, key, flags);
     return forwardDomain<"domainSetMetadata", &virDomainSetMetadata>(call, type, value, key, uri, flags);
 }
 

@@ -103,7 +103,7 @@ void addMachineGuest(std::vector<abi::SlotEntry>& table) {
                      entry<"domainAgentSetResponseTimeout", &virDomainAgentSetResponseTimeout>(),
                      entry<"domainAuthorizedSSHKeysGet", &virDomainAuthorizedSSHKeysGet>(),
                      entry<"domainAuthorizedSSHKeysSet", &virDomainAuthorizedSSHKeysSet>(),
-                              entry<"domainGetLaunchSecurityInfo", &virDomainGetLaunchSecurityInfo>(),
+                     entry<"domainGetLaunchSecurityInfo", &virDomainGetLaunchSecurityInfo>(),
                      entry<"domainSetLaunchSecurityState", &virDomainSetLaunchSecurityState>(),
                      entry<"domainQemuMonitorCommand", &virDomainQemuMonitorCommand>(),
                      entry<"domainQemuMonitorCommandWithFiles", &virDomainQemuMonitorCommandWithFiles>(),

@@ -226,6 +226,8 @@ constexpr Known known[] = {
     {"job_timeout", setNumber<&Settings::jobTimeoutSeconds, 1, longest>},
     {"shutdown_timeout", setNumber<&Settings::shutdownTimeoutSeconds, 1, longest>},
     {"autostart", setFlag<&Settings::autostart>},
+    {"auto_guarantee_containers", setNumber<&Settings::autoGuaranteeContainers, 0, 100>},
+    {"auto_guarantee_machines", setNumber<&Settings::autoGuaranteeMachines, 0, 100>},
     {"qemu_uri", setLocalUri},
     {"show_foreign_machines", setFlag<&Settings::showForeignMachines>},
     {"vm_accelerator", setAccelerator},

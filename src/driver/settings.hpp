@@ -32,6 +32,11 @@ struct Settings {
     unsigned shutdownTimeoutSeconds = 90;
     bool autostart = true; ///< autostart: start guests marked for it with the daemon
 
+    /** auto_guarantee_containers, auto_guarantee_machines: what <vz:guarantee type='auto'> means, in percent
+     * of the memory limit. */
+    unsigned autoGuaranteeContainers = 0;
+    unsigned autoGuaranteeMachines = 40;
+
     /** qemu_uri: where libvirt's QEMU driver is, which has the virtual machines; empty: there are none. */
     std::string qemuUri = "qemu:///system";
     /** show_foreign_machines: whether machines of qemu_uri that were not made through us are seen. */

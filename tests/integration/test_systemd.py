@@ -140,3 +140,25 @@ def test_libvirt_guests_stops_them_with_the_host(daemon, debian, tmp_path):
         daemon.run("umount", "/etc/default")
     assert "debian" in done.stdout
     assert debian.state() == "shut off (shutdown)"
+
+
+@pytest.mark.host_only
+def test_manages_its_own_groups(debian):
+    """On cgroup v2 the container's systemd limits its services as one of a host does."""
+    boot(debian)
+
+    def service(script, *properties):
+        options = [word for each in properties for word in ("-p", each)]
+        return debian.inside("/bin/systemd-run", "-q", "--wait", "--pipe", *options, "/bin/sh", "-c", script, check=False)
+
+    text = service("g=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup); echo $g; cat $g/memory.max $g/pids.max",
+                   "MemoryMax=48M", "TasksMax=7")
+    group, memory, tasks = text.split()
+    assert group.startswith("/sys/fs/cgroup/system.slice/run-") and (memory, tasks) == (str(48 << 20), "7")
+    # What is too much is killed in that service alone.
+    assert "survived" not in service("head -c 60000000 /dev/zero | tail -c 60000000 | wc -c; echo survived",
+                                     "MemoryMax=16M", "MemorySwapMax=0", "OOMPolicy=kill")
+    assert debian.inside("/bin/systemctl", "is-active", "systemd-journald").strip() == "active"
+    # The limits of the container itself are above what it sees.
+    assert "memory.max" not in debian.inside("/bin/ls", "/sys/fs/cgroup").split() or \
+        debian.inside("/bin/cat", "/sys/fs/cgroup/memory.max").strip() == "max"

@@ -119,3 +119,38 @@ def test_threads_are_bound_to_processors(tuned):
             status = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
         bound.append((status["Name"], status["Cpus_allowed_list"]))
     assert ("CPU 1/TCG", "0") in bound or ("CPU 1/KVM", "0") in bound, bound
+
+
+def test_guaranteed_memory(tuned, make_vm):
+    """The promise is metadata to QEMU's driver; it counts with those of all other guests."""
+    uri = "urn:libvirt-vz:machine:1.0"
+
+    def guarantee(amount, check=True):
+        return tuned.virsh("metadata", uri, "--key", "vz", "--live", "--set",
+                           f"<machine><memory><guarantee type='bytes'>{amount}</guarantee></memory></machine>",
+                           check=check)
+
+    def kept():
+        told = set()
+        for group in groups_of(tuned):
+            for name in ("memory.low", "memory.soft_limit_in_bytes"):
+                path = os.path.join(group, name)
+                if os.path.exists(path) and not re.search(r"/(vcpu\d+|emulator)$", group):
+                    with open(path, encoding="utf-8") as file:
+                        told.add(int(file.read()))
+        return told
+
+    assert guarantee(24 << 20).returncode == 0
+    assert 24 << 20 in kept()
+    refusal = guarantee(1 << 50, check=False)
+    assert refusal.returncode and "more than" in refusal.stderr
+    assert 24 << 20 in kept()
+    assert "guarantee" in guarantee("many", check=False).stderr
+    # Another machine wants all that the host has.
+    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE") >> 20
+    other = make_vm("greedy", memory=host + 64, top=f"<metadata><vz:machine xmlns:vz='{uri}'><vz:memory><vz:guarantee "
+                    f"type='bytes'>{host << 20}</vz:guarantee></vz:memory></vz:machine></metadata>").define()
+    refusal = other.virsh("start", check=False)
+    assert refusal.returncode and "'tuned'" in refusal.stderr and f"{host} MiB" in refusal.stderr, refusal.stderr
+    assert f"{host << 20}</vz:guarantee>" in other.virsh("dumpxml").stdout
+    assert guarantee(0).returncode == 0

@@ -33,11 +33,11 @@ public:
     void run() {
         using Step = Result<void> (Init::*)();
         static constexpr Step steps[] = {
-            &Init::cleanProcess, &Init::openKernelFs, &Init::changeRoot,  &Init::placeKernelFs,
-            &Init::placeCgroups, &Init::placeIpcFs,   &Init::maskPaths,   &Init::lockPaths,
-            &Init::setHostname,  &Init::openConsole,  &Init::enterFolder, &Init::setProfile,
-            &Init::waitForGo,    &Init::limitRights,  &Init::changeIds,   &Init::installFilter,
-            &Init::dropRights,   &Init::execute,
+            &Init::cleanProcess,  &Init::openKernelFs, &Init::changeRoot,  &Init::placeKernelFs,
+            &Init::placeCgroups,  &Init::placeIpcFs,   &Init::placeView,   &Init::maskPaths,
+            &Init::lockPaths,     &Init::setHostname,  &Init::openConsole, &Init::enterFolder,
+            &Init::setProfile,    &Init::waitForGo,    &Init::limitRights, &Init::changeIds,
+            &Init::installFilter, &Init::dropRights,   &Init::execute,
         };
         for (auto step : steps)
             if (auto done = (this->*step)(); !done)
@@ -47,10 +47,10 @@ public:
 private:
     /** Nothing of the supervisor goes along: descriptors, signals, mask. */
     Result<void> cleanProcess() {
-        if (channel_ != 3 && ::dup3(channel_, 3, O_CLOEXEC) < 0)
-            return failErrno(errno, "cannot keep the channel to the supervisor");
-        channel_ = 3;
-        ::close_range(4, ~0u, 0);
+        std::vector<int> kept{channel_};
+        for (const auto& each : options_.view)
+            kept.push_back(each.mount.get());
+        closeOthers(std::move(kept));
         for (int number = 1; number < NSIG; ++number)
             ::signal(number, SIG_DFL);
         sigset_t none;
@@ -114,6 +114,20 @@ private:
         if (!spec_.sharedMemPages)
             VZ_CHECK(mountNew("mqueue", {}, kernelMount, "/dev/mqueue"));
         return mountNew("tmpfs", {{"mode", "1777"}}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, "/dev/shm");
+    }
+
+    /** What does not work out leaves the host's figures to be seen, and the container usable. */
+    Result<void> placeView() {
+        for (const auto& each : options_.view) {
+            if (identify(AT_FDCWD, each.target)) {
+                VZ_CHECK(placeMount(each.mount.get(), each.target));
+            } else if (!each.otherwise.empty()) {
+                VZ_TRY([[maybe_unused]] auto file,
+                       file::open(each.otherwise, O_CREAT | O_RDONLY | O_NOFOLLOW, 0400));
+                VZ_CHECK(placeMount(each.mount.get(), each.otherwise));
+            }
+        }
+        return {};
     }
 
     Result<void> maskPaths() {

@@ -24,6 +24,13 @@ struct InitProcess {
     UniqueFd channel; ///< an error{} or the end (executed); held{} first if asked to wait
 };
 
+/** A file of the kernel that the container is to see otherwise. */
+struct ViewMount {
+    UniqueFd mount;
+    std::string target;
+    std::string otherwise; ///< a file to be made for it in /dev if the target is not there; or empty
+};
+
 /** What a start of init needs beside the description. */
 struct InitOptions {
     int userNs = -1;
@@ -31,6 +38,7 @@ struct InitOptions {
     std::string root; ///< path of the container's root in the supervisor's mount namespace
     std::vector<std::string> extraEnvironment;
     bool hold = false; ///< wait for go{} just before exec
+    std::vector<ViewMount> view;
 };
 
 /** Forks init through a process that enters the cgroups and makes its namespaces. */

@@ -63,13 +63,9 @@ Supervisor::Supervisor(Loop loop, ct::LaunchSpec spec, UniqueFd daemon, uint32_t
 Result<void> Supervisor::start(const StartWishes& wishes) {
     using Step = Result<void> (Supervisor::*)();
     static constexpr Step steps[] = {
-        &Supervisor::isolate,
-        &Supervisor::listen,
-        &Supervisor::makeHeldNamespaces,
-        &Supervisor::announceNetwork,
-        &Supervisor::makeRoot,
-        &Supervisor::makeConsoles,
-        &Supervisor::boot,
+        &Supervisor::isolate,         &Supervisor::listen,   &Supervisor::makeHeldNamespaces,
+        &Supervisor::announceNetwork, &Supervisor::makeRoot, &Supervisor::makeConsoles,
+        &Supervisor::makeView,        &Supervisor::boot,
     };
     wishes_ = wishes;
     hold_ = wishes.hold;
@@ -81,6 +77,8 @@ Result<void> Supervisor::start(const StartWishes& wishes) {
     started.serial = launchSerial_;
     VZ_CHECK(ct::sendMessage(daemon_.get(), started, fds));
     control_.adopt(std::move(daemon_));
+    if (viewError_)
+        control_.broadcast({"failed", 0, ct::errorRecord(*viewError_), {}});
     return {};
 }
 
@@ -184,6 +182,17 @@ Result<void> Supervisor::makeConsoles() {
     return {};
 }
 
+/** A host that has no FUSE shows itself: the container runs all the same. */
+Result<void> Supervisor::makeView() {
+    auto made = View::create(loop_, spec_, spec_.runDir + "/view");
+    if (made)
+        view_ = *std::move(made);
+    else
+        viewError_ =
+            std::move(made).takeError().within("the container sees the host's /proc/meminfo and the like");
+    return {};
+}
+
 Result<void> Supervisor::hold(const ct::DeviceNode& device) {
     if (!device.hold || holders_.contains(device.path))
         return {};
@@ -220,6 +229,9 @@ Result<void> Supervisor::startInit() {
     options.netNs = held_.net.get();
     options.root = root_.place();
     options.hold = hold_;
+    if (view_) {
+        VZ_TRY(options.view, view_->mounts());
+    }
     if (terminals_.size() > 1) {
         std::string list = "container_ttys=";
         for (size_t i = 1; i < terminals_.size(); ++i)
@@ -227,6 +239,8 @@ Result<void> Supervisor::startInit() {
         options.extraEnvironment.push_back(std::move(list));
     }
     VZ_TRY(init_, forkInit(spec_, options));
+    if (view_)
+        view_->booted(init_.pid);
     return {};
 }
 

@@ -7,6 +7,7 @@
 #include "ct/supervisor/loop.hpp"
 #include "ct/supervisor/namespaces.hpp"
 #include "ct/supervisor/root_tree.hpp"
+#include "ct/supervisor/view.hpp"
 
 #include <map>
 #include <memory>
@@ -47,6 +48,7 @@ private:
     Result<void> announceNetwork();
     Result<void> makeRoot();
     Result<void> makeConsoles();
+    Result<void> makeView();
     Result<void> awaitNetwork();
     // Steps of every boot
     Result<void> makeDevices();
@@ -105,6 +107,8 @@ private:
     std::map<std::string, UniqueFd> holders_; ///< by the path of the node inside
     std::vector<std::unique_ptr<Console>> consoles_;
     std::vector<unsigned> terminals_; // numbers of the consoles' terminals inside
+    std::unique_ptr<View> view_;      ///< none: the host is seen
+    std::optional<Error> viewError_;  ///< why
     UniqueFd self_;
     UniqueFd timer_;
     UniqueFd signals_;

@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "ct/pidfd.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -192,6 +193,17 @@ Result<FileIdentity> identify(int dir, const std::string& path) {
         return failErrno(errno, "cannot look at '", path, "'");
     return FileIdentity{::makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino, info.stx_mnt_id,
                         info.stx_mode, info.stx_uid};
+}
+
+void closeOthers(std::vector<int> kept) {
+    std::sort(kept.begin(), kept.end());
+    int next = STDERR_FILENO + 1;
+    for (int fd : kept) {
+        if (fd > next)
+            ::close_range(static_cast<unsigned>(next), static_cast<unsigned>(fd) - 1, 0);
+        next = fd + 1;
+    }
+    ::close_range(static_cast<unsigned>(next), ~0u, 0);
 }
 
 Result<UniqueFd> openPidFd(pid_t pid) {

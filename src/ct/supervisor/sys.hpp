@@ -66,6 +66,9 @@ struct FileIdentity {
 /** Identity of @p path relative to @p dir (of @p dir itself if empty); a link itself, not its target. */
 Result<FileIdentity> identify(int dir, const std::string& path);
 
+/** Closes all descriptors but those and the standard ones; all are above these. */
+void closeOthers(std::vector<int> kept);
+
 Result<UniqueFd> openPidFd(pid_t pid);
 /** Waits for a child; its raw status, or -1 if there is no such child. */
 int waitFor(pid_t pid);

@@ -33,6 +33,7 @@ LaunchSpec fullSpec() {
     spec.limits = {{7, 5, ~uint64_t{0}}};
     spec.oomScoreAdj = -5;
     spec.sharedMemPages = 4096;
+    spec.counters = {{"numproc", 5, 6}};
     spec.consoles = {{"/log", true}, {}};
     spec.onCrash = EndAction::Preserve;
     return spec;
