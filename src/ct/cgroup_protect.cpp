@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Memory that is kept for groups other than a container's own: above it, and virtual machines'.
+#include "ct/cgroup_protect.hpp"
 #include "base/file.hpp"
+
 #include "ct/cgroup_internal.hpp"
+#include "ct/counter_facts.hpp"
 
 #include <algorithm>
 
@@ -50,6 +53,14 @@ Result<void> protectPartition(const CgroupHost& host, const std::string& partiti
     auto dir = hierarchy->mountPoint + partition;
     // It goes with the last guest in it.
     return file::exists(dir + "/memory.low") ? keep(*hierarchy, dir, bytes) : Result<void>();
+}
+
+bool partitionProtected(const CgroupHost& host, const std::string& partition) {
+    const auto* hierarchy = memoryOf(host);
+    if (!hierarchy || !hierarchy->v2)
+        return false;
+    auto dir = host.systemd ? "/" + cgroups::sliceOf(partition) : partition;
+    return numberIn(cat(hierarchy->mountPoint, dir, "/memory.low")) != 0;
 }
 
 Result<bool> protectGroupOf(const CgroupHost& host, pid_t process, uint64_t bytes) {

@@ -36,6 +36,7 @@ Result<std::unique_ptr<Driver>> Driver::create(const std::string& configRoot, In
     VZ_CHECK(driver->prepare());
     VZ_CHECK(driver->loadConfigs());
     driver->adoptRunning();
+    driver->guarantees_.settle(driver->settings_.cgroupPartition);
     return driver;
 }
 

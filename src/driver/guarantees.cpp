@@ -2,6 +2,7 @@
 #include "driver/guarantees.hpp"
 
 #include "base/log.hpp"
+#include "ct/cgroup_protect.hpp"
 
 #include <algorithm>
 #include <unistd.h>
@@ -37,7 +38,8 @@ uint64_t guaranteedBytes(const domain::MemoryGuarantee& guarantee, uint64_t limi
     if (guarantee.kind == Kind::Bytes)
         return guarantee.amount;
     auto percent = guarantee.kind == Kind::Auto ? autoPercent : guarantee.amount;
-    return std::min(limit, hostMemory()) / 100 * percent;
+    auto whole = std::min(limit, hostMemory());
+    return whole / 100 * percent + whole % 100 * percent / 100; // does not overflow
 }
 
 Result<void> Guarantees::reserve(const std::string& uuid, const Guest& guest) {
@@ -78,6 +80,15 @@ void Guarantees::restore(const std::string& uuid, const Guest& guest) {
 void Guarantees::release(const std::string& uuid) {
     std::lock_guard lock(lock_);
     set(uuid, nullptr);
+}
+
+void Guarantees::settle(const std::string& partition) {
+    std::lock_guard lock(lock_);
+    for (const auto& each : prefixes(partition)) {
+        if (!partitions_.contains(each) && ct::partitionProtected(host_, each))
+            partitions_[each] = UINT64_MAX; // unknown
+    }
+    set({}, nullptr);
 }
 
 uint64_t Guarantees::of(const std::string& uuid) const {

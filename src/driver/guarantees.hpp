@@ -30,6 +30,9 @@ public:
     /** The same for a guest that has it already: it runs. */
     void restore(const std::string& uuid, const Guest& guest);
     void release(const std::string& uuid);
+    /** After restore() of all that runs: takes back what a partition was told of guests that ended while no
+     * daemon ran. */
+    void settle(const std::string& partition);
     /** What a guest was promised. */
     uint64_t of(const std::string& uuid) const;
 

@@ -66,7 +66,7 @@ def file_system(daemon, tmp_path):
 @pytest.mark.host_only
 def test_a_quota_holds_and_is_changed_live(daemon, make_guest, file_system):
     root = roots.clone("busybox", os.path.join(file_system, "ct"))
-    guest = make_guest(root=root, top=quota(space=32 * MIB, inodes=600)).define().start().ready()
+    guest = make_guest(root=root, top=quota(space=32 * MIB, inodes=200)).define().start().ready()
 
     def write(mib):
         """What a command inside says that writes that much."""
@@ -79,11 +79,11 @@ def test_a_quota_holds_and_is_changed_live(daemon, make_guest, file_system):
     assert int(size.group(1)) == 32 * 1024
     set_quota(daemon, f"<space hard='{80 * MIB}'/>", "--live", "--config")
     assert int(write(64).split()[-1]) == 64 * MIB
-    assert f"<vz:space hard='{80 * MIB}'/>" in config(guest) and "<vz:inodes hard='600'/>" in config(guest)
+    assert f"<vz:space hard='{80 * MIB}'/>" in config(guest) and "<vz:inodes hard='200'/>" in config(guest)
     guest.inside("/bin/rm", "/big")
-    made = guest.inside("/bin/sh", "-c", "mkdir /many; i=0; while [ $i -lt 700 ] && (: >/many/$i) 2>/dev/null; "
+    made = guest.inside("/bin/sh", "-c", "mkdir /many; i=0; while [ $i -lt 250 ] && (: >/many/$i) 2>/dev/null; "
                         "do i=$((i+1)); done; echo $i", check=False)
-    assert 0 < int(made.split()[-1]) < 600
+    assert 0 < int(made.split()[-1]) < 200
     # Others on the same file system are not meant.
     with open(os.path.join(file_system, "other"), "wb") as file:
         file.write(bytes(100 * MIB))

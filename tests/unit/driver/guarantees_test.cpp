@@ -11,6 +11,7 @@ TEST_CASE("a guarantee is bytes, or a part of the limit or of the host, whicheve
     constexpr uint64_t mib = 1 << 20;
     CHECK(guaranteedBytes({Kind::Bytes, 5 * mib}, 100 * mib, 40) == 5 * mib);
     CHECK(guaranteedBytes({Kind::Percent, 50}, 100 * mib, 40) == 50 * mib);
+    CHECK(guaranteedBytes({Kind::Percent, 50}, 128 * mib, 40) == 64 * mib);
     CHECK(guaranteedBytes({Kind::Percent, 0}, 100 * mib, 40) == 0);
     CHECK(guaranteedBytes({Kind::Auto, 0}, 100 * mib, 40) == 40 * mib);
     CHECK(guaranteedBytes({Kind::Auto, 0}, 100 * mib, 0) == 0);
