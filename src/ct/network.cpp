@@ -206,12 +206,28 @@ Result<CreatedInterface> moveIn(const Making& making, CreatedInterface made) {
     return making.finish(std::move(made));
 }
 
+/** A device of hardware that the kernel took out of a namespace that ended is here, under the name that it
+ * had there or one like "dev7". */
+Result<void> renameReturned(nl_sock* outside, const CreatedInterface& made) {
+    VZ_TRY(auto links, netlink::allLinks(outside));
+    for (auto* object = ::nl_cache_get_first(links.get()); object; object = ::nl_cache_get_next(object)) {
+        auto* link = reinterpret_cast<rtnl_link*>(object);
+        if (!netlink::typeOf(link).empty() || netlink::macOf(link) != made.mac)
+            continue;
+        VZ_CHECK(netlink::setUp(outside, link, false));
+        Link change(::rtnl_link_alloc());
+        ::rtnl_link_set_name(change.get(), made.hostName.c_str());
+        return netlink::change(outside, link, change, cat("give back the name ", made.hostName));
+    }
+    return fail(ErrorCode::DeviceMissing, "the interface ", made.hostName, " cannot be found");
+}
+
 Result<void> moveBack(nl_sock* outside, nl_sock* inside, const CreatedInterface& made) {
     VZ_TRY(auto home, netlink::findLink(outside, made.hostName));
     if (home && netlink::macOf(home.get()) == made.mac)
         return {}; // it never left, or is back
     if (!inside)
-        return fail(ErrorCode::DeviceMissing, "the interface ", made.hostName, " cannot be found");
+        return renameReturned(outside, made);
     VZ_TRY(auto link, needInside(inside, made));
     VZ_CHECK(netlink::setUp(inside, link.get(), false));
     Link change(::rtnl_link_alloc());

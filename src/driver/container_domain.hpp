@@ -136,6 +136,8 @@ private:
         std::shared_ptr<ct::Container> container;
         std::shared_ptr<ct::Cgroup> cgroup;
         std::vector<domain::UsedDisk> disks;
+        /** Its network namespace if it has an interface of the host, which is to come back from there. */
+        std::shared_ptr<UniqueFd> netns;
         virConnectPtr autodestroyOwner = nullptr;
         std::optional<domain::Config> tuning; ///< whose limits are just being set
         bool destroying = false;
@@ -190,6 +192,8 @@ private:
                             const std::vector<ct::BlockLimit>& now);
     Result<void> detachDisk(const std::string& name, LiveParts& parts);
     InterfacePlace interfacePlace(int netns) const;
+    /** A handle to keep if @p used has an interface of the host; else null. */
+    static std::shared_ptr<UniqueFd> keptNetwork(const std::vector<domain::UsedInterface>& used, int netns);
     /** Runs @p work with a plugger for the running container that writes @p parts down. */
     Result<void> withPlugger(domain::Config& config, LiveParts& parts,
                              const std::function<Result<void>(InterfacePlugger&)>& work);

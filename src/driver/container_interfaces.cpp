@@ -6,11 +6,19 @@
 #include "driver/interfaces.hpp"
 
 #include <algorithm>
+#include <fcntl.h>
 
 namespace vz::driver {
 
 InterfacePlace ContainerDomain::interfacePlace(int netns) const {
     return {.owner = {name(), uuid_}, .runDir = runDir(), .netns = netns};
+}
+
+std::shared_ptr<UniqueFd> ContainerDomain::keptNetwork(const std::vector<domain::UsedInterface>& used,
+                                                       int netns) {
+    bool lent = std::any_of(used.begin(), used.end(),
+                            [](const auto& each) { return each.link.kind == ct::LinkKind::Moved; });
+    return lent ? std::make_shared<UniqueFd>(::fcntl(netns, F_DUPFD_CLOEXEC, 0)) : nullptr;
 }
 
 std::vector<domain::UsedInterface> ContainerDomain::interfaces() const {
@@ -24,6 +32,11 @@ Result<void> ContainerDomain::withPlugger(domain::Config& config, LiveParts& par
     VZ_TRY(auto netns, container->networkNamespace());
     auto save = [&]() -> Result<void> {
         VZ_CHECK(setLiveParts(parts));
+        {
+            std::lock_guard lock(lock_);
+            if (live_)
+                live_->netns = keptNetwork(parts.facts.interfaces, netns.get());
+        }
         return saveRuntime();
     };
     InterfacePlugger plugger(driver_.parser(), interfacePlace(netns.get()), config, parts.facts.interfaces,

@@ -87,7 +87,7 @@ Result<void> ContainerDomain::startOnce(domain::Config from, const StartMode& mo
     // A revert that was cut off may have changed some of its images only.
     VZ_CHECK(settleSnapshots());
     unsigned run = beginRun();
-    Live live{std::move(from), {}, nullptr, nullptr, {}, mode.autodestroyOwner};
+    Live live{std::move(from), {}, nullptr, nullptr, {}, nullptr, mode.autodestroyOwner};
     auto launched = launch(run, mode, live);
     if (launched) {
         becomeActive(
@@ -128,7 +128,7 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
     undo.add([this, &live] {
         if (live.cgroup)
             warn(live.cgroup->remove(), "cannot remove the cgroups");
-        unplugInterfaces(interfacePlace(-1), live.facts.interfaces);
+        unplugInterfaces(interfacePlace(live.netns ? live.netns->get() : -1), live.facts.interfaces);
     });
     // Their processes end before the groups that they are in are removed.
     undo.add([&leases] { leases.giveBack(); });
@@ -173,6 +173,7 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
     auto plugAll = [&](int netns) {
         auto save = [&] {
             begun.interfaces = live.facts.interfaces;
+            live.netns = keptNetwork(live.facts.interfaces, netns);
             return domain::saveState(runDir(), begun);
         };
         return InterfacePlugger(driver_.parser(), interfacePlace(netns), live.config, live.facts.interfaces,
@@ -228,6 +229,9 @@ Result<void> ContainerDomain::adopt(const domain::RuntimeState& state) {
     for (size_t i = 0; i < definition.consoles.size(); ++i)
         live.facts.consolePaths.push_back(live.container->consolePath(i));
     live.facts.interfaces = state.interfaces;
+    if (auto netns =
+            state.interfaces.empty() ? Result<UniqueFd>(notRunning()) : live.container->networkNamespace())
+        live.netns = keptNetwork(state.interfaces, netns->get());
     live.facts.uidMap = state.uidMap;
     live.facts.gidMap = state.gidMap;
     live.facts.cpus = state.cpus;
@@ -293,6 +297,7 @@ void ContainerDomain::onStopped(unsigned run, ct::StopReason reason) {
 void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
     std::shared_ptr<ct::Cgroup> cgroup;
     std::vector<domain::UsedInterface> interfaces;
+    std::shared_ptr<UniqueFd> netns;
     std::vector<domain::UsedDisk> disks;
     bool forSnapshot;
     {
@@ -303,6 +308,7 @@ void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
         forSnapshot = live_->forSnapshot;
         cgroup = live_->cgroup;
         interfaces = live_->facts.interfaces;
+        netns = live_->netns;
         disks = live_->disks;
         if (live_->destroying)
             reason = ct::StopReason::Destroyed;
@@ -310,7 +316,7 @@ void ContainerDomain::finishStop(unsigned run, ct::StopReason reason) {
     // Whoever starts it again, or does something with an image of it, finds it closed.
     warn(awaitClosed(disks), "an image of a stopped container stays open");
     warn(cgroup->remove(), "cannot remove the cgroups of a stopped container");
-    unplugInterfaces(interfacePlace(-1), interfaces);
+    unplugInterfaces(interfacePlace(netns ? netns->get() : -1), interfaces);
     warn(file::removeTree(runDir()), "cannot remove the run folder");
     driver_.guarantees().release(uuid_);
     auto about = subject();

@@ -39,8 +39,8 @@ public:
     static Result<std::unique_ptr<Driver>> create(const std::string& configRoot, Inhibit inhibit);
     ~Driver();
 
-    /** Brings snapshot calls that were cut off to their end, then starts what has autostart set, once per
-     * boot of the host, and settles what needs other drivers of the daemon; returns at once. */
+    /** Settles what needs other drivers of the daemon, brings snapshot calls that were cut off to their end,
+     * then starts what has autostart set, once per boot of the host; returns at once. */
     void autostart();
     /** Looks for configs that were added on disk (SIGHUP). */
     void reload();

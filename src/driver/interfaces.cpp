@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 namespace vz::driver {
 
@@ -20,8 +21,8 @@ using domain::UsedInterface;
 namespace {
 
 /**
- * Where the network namespace of a container that has a lent interface is kept beside its processes: the
- * kernel would give the interface to the wrong namespace, or remove it, when the last of them ends.
+ * Where the network namespace of a container that has a lent interface is kept beside its processes and this
+ * daemon: when all are killed, the kernel would give the interface another name, or remove a virtual one.
  */
 std::string keptNamespace(const std::string& runDir) {
     return runDir + "/netns";
@@ -32,8 +33,12 @@ Result<void> keepNamespace(const InterfacePlace& place) {
     if (file::exists(path))
         return {};
     VZ_CHECK(file::writeVolatile(path, ""));
-    if (::mount(cat("/proc/self/fd/", place.netns).c_str(), path.c_str(), nullptr, MS_BIND, nullptr) < 0)
-        return failErrno(errno, "cannot keep the container's network namespace at ", path);
+    if (::mount(cat("/proc/self/fd/", place.netns).c_str(), path.c_str(), nullptr, MS_BIND, nullptr) < 0) {
+        // AppArmor's rules for libvirtd may forbid it; then it lives as long as the container or the daemon.
+        log::info("the network namespace of '", place.owner.name, "' is not kept at ", path, ": ",
+                  errnoText(errno));
+        ::unlink(path.c_str());
+    }
     return {};
 }
 
