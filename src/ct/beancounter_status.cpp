@@ -5,6 +5,7 @@
 #include "ct/beancounters.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <unistd.h>
 
 namespace vz::ct {
@@ -119,12 +120,52 @@ Sockets sockets(pid_t init) {
     return sockets;
 }
 
+/** Bytes that wait in the TCP sockets of the container's network (proc(5), /proc/net/tcp). */
+struct TcpQueues {
+    uint64_t send = 0, receive = 0;
+};
+
+uint64_t hexadecimal(std::string_view text) {
+    uint64_t value = 0;
+    (void)std::from_chars(text.data(), text.data() + text.size(), value, 16);
+    return value;
+}
+
+void addQueues(TcpQueues& queues, std::string_view line) {
+    std::vector<std::string_view> parts;
+    for (auto part : split(line, ' ')) {
+        if (!part.empty())
+            parts.push_back(part);
+    }
+    // Of a socket that listens they count connections.
+    constexpr size_t stateAt = 3, queuesAt = 4;
+    auto colon = parts.size() > queuesAt ? parts[queuesAt].find(':') : std::string_view::npos;
+    if (colon == std::string_view::npos || parts[stateAt] == "0A")
+        return;
+    queues.send += hexadecimal(parts[queuesAt].substr(0, colon));
+    queues.receive += hexadecimal(parts[queuesAt].substr(colon + 1));
+}
+
+TcpQueues tcpQueues(pid_t init) {
+    TcpQueues queues;
+    for (const char* name : {"tcp", "tcp6"}) {
+        auto text = file::read(cat("/proc/", init, "/net/", name));
+        if (!text)
+            continue;
+        for (auto line : lines(*text))
+            addQueues(queues, line);
+    }
+    return queues;
+}
+
 /** Everything that is read once for all counters. */
 struct Facts {
     CounterFacts group;
     ProcessSums sums;
     uint64_t locks, signals, ptys;
     Sockets sockets;
+    TcpQueues queues;
+    SocketLimits socketLimits;
     bool userNamespace;
 };
 
@@ -195,6 +236,19 @@ void holdsItems(CounterStatus& status, std::string_view name, const Facts& facts
             "/proc/net/sockstat");
 }
 
+void holdsBuffers(CounterStatus& status, std::string_view name, const Facts& facts) {
+    bool send = name == "tcpsndbuf";
+    if (!send && name != "tcprcvbuf")
+        return;
+    status.held = status.maxHeld = send ? facts.queues.send : facts.queues.receive;
+    auto each = send ? facts.socketLimits.buffers.send : facts.socketLimits.buffers.receive;
+    bool bounded = each && facts.group.hasSockets;
+    status.state = bounded ? State::Bounded : State::Accounted;
+    status.mechanism =
+        bounded ? cat(send ? "tcp_wmem" : "tcp_rmem", " and BPF: ", each, " bytes for each of numtcpsock")
+                : "/proc/net/tcp";
+}
+
 } // namespace
 
 std::vector<CounterStatus> counterStatus(const Beancounters& set, const Cgroup& group, pid_t init,
@@ -205,8 +259,8 @@ std::vector<CounterStatus> counterStatus(const Beancounters& set, const Cgroup& 
 std::vector<CounterStatus> counterStatus(const Beancounters& set, const CounterFacts& group,
                                          const std::vector<pid_t>& processes, pid_t init,
                                          bool userNamespace) {
-    Facts facts{group,      sums(processes), locks(processes), pendingSignals(init),
-                ptys(init), sockets(init),   userNamespace};
+    Facts facts{group,         sums(processes), locks(processes),  pendingSignals(init), ptys(init),
+                sockets(init), tcpQueues(init), socketLimits(set), userNamespace};
     std::vector<CounterStatus> out;
     for (const auto& info : counters()) {
         CounterStatus status{.info = &info};
@@ -214,6 +268,7 @@ std::vector<CounterStatus> counterStatus(const Beancounters& set, const CounterF
             status.set = found->second;
         holdsMemory(status, info.name, facts.group);
         holdsItems(status, info.name, facts);
+        holdsBuffers(status, info.name, facts);
         out.push_back(std::move(status));
     }
     return out;

@@ -105,10 +105,21 @@ CounterLimits launchLimits(const Beancounters& set) {
     return limits;
 }
 
+SocketLimits socketLimits(const Beancounters& set) {
+    auto sockets = limitOf(set, "numtcpsock");
+    auto each = [&](const char* name) -> uint64_t {
+        constexpr uint64_t least = 4608; // the kernel gives no socket less (SOCK_MIN_SNDBUF)
+        auto all = limitOf(set, name);
+        return all && sockets && *sockets ? std::max(*all / *sockets, least) : 0;
+    };
+    return {.tcp = sockets.value_or(SocketLimits::unlimited),
+            .other = limitOf(set, "numothersock").value_or(SocketLimits::unlimited),
+            .buffers = {.send = each("tcpsndbuf"), .receive = each("tcprcvbuf")}};
+}
+
 void tighten(CgroupLimits& limits, const Beancounters& set) {
     lower(limits.pids, limitOf(set, "numproc"));
-    limits.sockets = SocketLimits{.tcp = limitOf(set, "numtcpsock").value_or(SocketLimits::unlimited),
-                                  .other = limitOf(set, "numothersock").value_or(SocketLimits::unlimited)};
+    limits.sockets = socketLimits(set);
     auto ram = pagesInBytes(limitOf(set, "physpages"));
     lower(limits.memoryBytes, ram);
     if (auto swap = pagesInBytes(limitOf(set, "swappages"))) {

@@ -48,6 +48,10 @@ const CounterInfo* counterNamed(std::string_view name);
 /** InvalidArg naming the counter if one is unknown, or its values contradict each other. */
 Result<void> checkBeancounters(const Beancounters& set);
 
+/** What does not fit together in a set that can be used all the same: a sentence each. Counters that are not
+ * set, or have no limit, are not compared. */
+std::vector<std::string> counterFindings(const Beancounters& set);
+
 /** How far a counter is held on this host for one container. */
 enum class CounterState : uint8_t {
     Enforced,    ///< the kernel refuses at the limit, for the sum over the container
@@ -76,6 +80,9 @@ struct CounterLimits {
     std::vector<CounterSetting> set;        ///< all of them, to be seen by the container
 };
 CounterLimits launchLimits(const Beancounters& set);
+
+/** Those of sockets; a buffer's is what remains for each socket of numtcpsock. */
+SocketLimits socketLimits(const Beancounters& set);
 
 /** The limits of cgroups that the set asks for; those of @p limits that are stricter stay. */
 void tighten(CgroupLimits& limits, const Beancounters& set);

@@ -157,6 +157,10 @@ void Code::exit(int32_t value) {
     add(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
 }
 
+void Code::constant(Register to, uint64_t value) {
+    addWide(to, 0, static_cast<uint32_t>(value), static_cast<uint32_t>(value >> 32));
+}
+
 void Code::map(Register to, int map) {
     addWide(to, BPF_PSEUDO_MAP_FD, static_cast<uint32_t>(map), 0);
 }
@@ -277,11 +281,21 @@ Result<std::vector<uint32_t>> attached(int group, ProgramKind kind) {
     return ids;
 }
 
-Result<bool> hasName(uint32_t programId, const std::string& name) {
-    VZ_TRY(auto program, openProgram(programId));
-    bpf_prog_info info{};
-    VZ_CHECK(describe(program.get(), info));
-    return name == info.name;
+Result<std::optional<uint32_t>> find(int group, ProgramKind kind, const std::string& name) {
+    VZ_TRY(auto ids, attached(group, kind));
+    for (uint32_t id : ids) {
+        VZ_TRY(auto program, openProgram(id));
+        bpf_prog_info info{};
+        VZ_CHECK(describe(program.get(), info));
+        if (name == info.name)
+            return std::optional(id);
+    }
+    return std::optional<uint32_t>();
+}
+
+Result<void> put(int group, ProgramKind kind, const char* name, const Code& code) {
+    VZ_TRY(auto program, load(kind, name, code));
+    return attach(group, kind, program.get());
 }
 
 Result<UniqueFd> mapOf(uint32_t programId, const std::string& name) {

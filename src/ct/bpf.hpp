@@ -7,6 +7,7 @@
 #include <linux/bpf.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +34,7 @@ public:
     void place(Label label);
 
     void set(Register to, int32_t value);
+    void constant(Register to, uint64_t value);
     void copy(Register to, Register from);
     /** BPF_ADD, BPF_AND, BPF_LSH ... on 64 bits. */
     void compute(int operation, Register to, int32_t value);
@@ -86,9 +88,11 @@ Result<void> attach(int group, ProgramKind kind, int program);
 Result<void> detach(int group, ProgramKind kind, uint32_t programId);
 /** The ids of the programs of that kind on the group. */
 Result<std::vector<uint32_t>> attached(int group, ProgramKind kind);
-/** Whether it has that name (of 15 characters at most). */
-Result<bool> hasName(uint32_t programId, const std::string& name);
-/** A map of that name which the program uses; NoSuchMap as OperationFailed. */
+/** The one of that kind and name (of 15 characters at most) on the group. */
+Result<std::optional<uint32_t>> find(int group, ProgramKind kind, const std::string& name);
+/** load() and attach(). */
+Result<void> put(int group, ProgramKind kind, const char* name, const Code& code);
+/** A map of that name which the program uses; OperationFailed if there is none. */
 Result<UniqueFd> mapOf(uint32_t programId, const std::string& name);
 
 } // namespace vz::ct::bpf

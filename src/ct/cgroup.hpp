@@ -97,11 +97,19 @@ struct BlockLimit {
     bool operator==(const BlockLimit&) const = default;
 };
 
+/** The most bytes that one TCP socket of a container has for sending and receiving; 0: as the host allows. */
+struct BufferLimits {
+    uint64_t send = 0, receive = 0;
+
+    bool operator==(const BufferLimits&) const = default;
+};
+
 /** How many internet sockets a container may have. */
 struct SocketLimits {
     static constexpr uint64_t unlimited = INT64_MAX;
 
     uint64_t tcp = unlimited, other = unlimited;
+    BufferLimits buffers; ///< what is asked for is cut; see tcp_memory.hpp for what is not asked for
 
     bool operator==(const SocketLimits&) const = default;
 };
@@ -177,6 +185,8 @@ public:
     virtual Result<std::vector<pid_t>> processes() const = 0; ///< host pids, all sub-groups included
 
     virtual Result<CpuTime> cpuTime() const = 0;
+    /** Nanoseconds on each CPU of the host; OperationUnsupported on cgroup v2, which tells the sum only. */
+    virtual Result<std::vector<uint64_t>> cpuTimes() const = 0;
     virtual Result<MemoryUse> memory() const = 0;
     virtual Result<BlockUse> block() const = 0;
     virtual CounterFacts counterFacts() const = 0;

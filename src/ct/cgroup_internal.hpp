@@ -42,6 +42,8 @@ Result<void> applyBlock(const std::vector<Place>& places, const CgroupLimits& li
 // cgroup_sockets.cpp
 /** Where the host cannot do that, this is logged; counterFacts() tells. */
 void limitSockets(const std::string& group, const std::string& name, const SocketLimits& limits);
+/** On an open cgroup2 group. */
+Result<void> limitBuffers(int group, const BufferLimits& limits);
 void addSockets(const std::string& group, CounterFacts& facts);
 
 // cgroup_devices.cpp
@@ -55,6 +57,7 @@ std::optional<DeviceRule> parseRule(std::string_view text);
 
 // cgroup_stats.cpp
 Result<CpuTime> cpuTime(const std::vector<Place>& places);
+Result<std::vector<uint64_t>> cpuTimes(const std::vector<Place>& places);
 Result<MemoryUse> memoryUse(const std::vector<Place>& places);
 Result<BlockUse> blockUse(const std::vector<Place>& places);
 

@@ -244,27 +244,12 @@ Code gateProgram(const Maps& maps) {
     return code;
 }
 
-Result<std::optional<uint32_t>> find(int group, ProgramKind kind, const char* name) {
-    VZ_TRY(auto ids, attached(group, kind));
-    for (uint32_t id : ids) {
-        VZ_TRY(bool ours, hasName(id, name));
-        if (ours)
-            return std::optional(id);
-    }
-    return std::optional<uint32_t>();
-}
-
 Result<Maps> makeMaps() {
     Maps maps;
     VZ_TRY(maps.counts, makeArray(countsName, sizeof(Counts)));
     VZ_TRY(maps.limits, makeArray(limitsName, sizeof(Limits)));
     VZ_TRY(maps.marks, makeSocketStorage(marksName));
     return maps;
-}
-
-Result<void> put(int group, ProgramKind kind, const char* name, const Code& code) {
-    VZ_TRY(auto program, load(kind, name, code));
-    return attach(group, kind, program.get());
 }
 
 /** The maps of a group's programs; those that are not there yet are made. The first to come is the last that
@@ -297,7 +282,8 @@ Result<void> set(const std::string& dir, const SocketLimits& wanted) {
     VZ_TRY(auto maps, ensure(group.get()));
     Limits limits{wanted.tcp, wanted.other};
     VZ_CHECK(writeArray(maps.limits.get(), std::as_bytes(std::span(&limits, 1))));
-    return setGate(group.get(), maps, wanted.tcp != SocketLimits::unlimited);
+    VZ_CHECK(setGate(group.get(), maps, wanted.tcp != SocketLimits::unlimited));
+    return limitBuffers(group.get(), wanted.buffers);
 }
 
 Result<Counts> counts(const std::string& dir) {

@@ -76,6 +76,18 @@ Result<CpuTime> cpuTime(const std::vector<Place>& places) {
     return time;
 }
 
+Result<std::vector<uint64_t>> cpuTimes(const std::vector<Place>& places) {
+    const auto* place = placeOf(places, "cpuacct");
+    if (!place)
+        return fail(ErrorCode::OperationUnsupported,
+                    "cgroup v2 tells the CPU time of a container in total only (start_cpu -1)");
+    VZ_TRY(auto text, file::read(place->limitDir() + "/cpuacct.usage_percpu"));
+    std::vector<uint64_t> times;
+    for (auto number : split(trim(text), ' '))
+        times.push_back(parseNumber<uint64_t>(number).value_or(0));
+    return times;
+}
+
 Result<MemoryUse> memoryUse(const std::vector<Place>& places) {
     const auto* place = placeOf(places, "memory");
     if (!place)

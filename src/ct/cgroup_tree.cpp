@@ -137,6 +137,7 @@ public:
     Result<bool> frozen() const override;
     Result<std::vector<pid_t>> processes() const override;
     Result<CpuTime> cpuTime() const override { return cgroups::cpuTime(places_); }
+    Result<std::vector<uint64_t>> cpuTimes() const override { return cgroups::cpuTimes(places_); }
     Result<MemoryUse> memory() const override { return cgroups::memoryUse(places_); }
     Result<BlockUse> block() const override { return cgroups::blockUse(places_); }
     CounterFacts counterFacts() const override;

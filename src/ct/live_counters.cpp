@@ -3,6 +3,7 @@
 
 #include "base/file.hpp"
 #include "ct/namespace_thread.hpp"
+#include "ct/tcp_memory.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -124,21 +125,37 @@ Result<bool> isHosts(int ipc) {
     return one.st_ino == own.st_ino && one.st_dev == own.st_dev;
 }
 
+Result<UniqueFd> ipcNamespace(pid_t init) {
+    return file::open(cat("/proc/", init, "/ns/ipc"), O_RDONLY);
+}
+
 Result<void> setSharedMemory(pid_t init, uint64_t pages) {
-    VZ_TRY(auto ipc, file::open(cat("/proc/", init, "/ns/ipc"), O_RDONLY));
-    VZ_TRY(bool hosts, isHosts(ipc.get()));
-    if (!hosts)
-        return fail(ErrorCode::OperationUnsupported,
-                    "<shmpages> can be changed in a container that was started with it: "
-                    "change the persistent config (--config) and restart it");
+    VZ_TRY(auto ipc, ipcNamespace(init));
     return inNamespace(ipc.get(), CLONE_NEWIPC,
                        [&] { return file::writeValue("/proc/sys/kernel/shmall", cat(pages)); });
 }
 
 } // namespace
 
+Result<void> checkChange(pid_t init, const Beancounters& from, const Beancounters& to) {
+    if (launchLimits(from).sharedMemPages == launchLimits(to).sharedMemPages)
+        return {};
+    VZ_TRY(auto ipc, ipcNamespace(init));
+    VZ_TRY(bool hosts, isHosts(ipc.get()));
+    if (hosts)
+        return {};
+    return fail(ErrorCode::OperationUnsupported,
+                "<shmpages> can be changed in a container that was started with it: "
+                "change the persistent config (--config) and restart it");
+}
+
 Result<void> changeCounters(Container& container, const Cgroup& group, const Beancounters& from,
                             const Beancounters& to, std::optional<uint32_t> owner) {
+    auto buffers = socketLimits(to).buffers;
+    if (buffers != socketLimits(from).buffers) {
+        VZ_TRY(auto netns, container.networkNamespace());
+        VZ_CHECK(setTcpMemory(netns.get(), buffers));
+    }
     auto before = launchLimits(from), after = launchLimits(to);
     VZ_TRY(auto limits, changed(before.rlimits, after.rlimits, container.supervisor()));
     bool shared = before.sharedMemPages != after.sharedMemPages;

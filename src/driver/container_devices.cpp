@@ -156,14 +156,15 @@ Result<void> ContainerDomain::detachLive(const domain::Config::Device& device) {
     auto before = current();
     VZ_TRY(auto changed, before.withoutDevice(driver_.parser(), device));
     VZ_TRY(auto parts, liveParts());
-    VZ_TRY(auto limits, blockLimits(before.definition(), parts.disks));
+    // One that is gone from the host must not keep another in the container.
+    const auto limits = blockLimits(before.definition(), parts.disks).valueOr({});
     if (auto detached = detachDevice(before, device, parts); !detached) {
         driver_.events().deviceRemovalFailed(subject(), device.alias);
         return detached;
     }
     if (isOnBlocks(device)) {
-        auto now = blockLimits(changed.definition(), parts.disks);
-        if (auto limited = limitDisks(limits, now ? *now : std::vector<ct::BlockLimit>()); !limited)
+        const auto now = blockLimits(changed.definition(), parts.disks).valueOr({});
+        if (auto limited = limitDisks(limits, now); !limited)
             log::warning("limits of a disk that is gone stay set: ", limited.error().message());
     }
     VZ_CHECK(setLiveParts(std::move(parts)));

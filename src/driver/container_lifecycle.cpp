@@ -4,6 +4,7 @@
 #include "base/log.hpp"
 #include "base/rollback.hpp"
 #include "ct/guest_facts.hpp"
+#include "ct/tcp_memory.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/container_storage.hpp"
 #include "driver/driver.hpp"
@@ -180,8 +181,14 @@ Result<void> ContainerDomain::launch(unsigned run, const StartMode& mode, Live& 
                                 save)
             .plugAll();
     };
-    if (!definition.interfaces.empty() || !definition.hostDevices.empty())
-        options.network = plugAll;
+    auto buffers = ct::socketLimits(definition.extension.beancounters).buffers;
+    bool limited = buffers != ct::BufferLimits();
+    if (limited || !definition.interfaces.empty() || !definition.hostDevices.empty())
+        options.network = [&, limited](int netns) -> Result<void> {
+            if (limited)
+                VZ_CHECK(ct::setTcpMemory(netns, buffers));
+            return plugAll(netns);
+        };
     if (mode.paused)
         options.beforeInit = [&](pid_t) { return live.cgroup->freeze(true); };
     VZ_TRY(live.container, ct::Container::start(driver_.reactor(), std::move(spec), options, observer(run)));

@@ -85,6 +85,8 @@ Result<void> ContainerDomain::tune(domain::Config config) {
     auto before = current();
     VZ_CHECK(checkLiveChange(before.definition().extension, config.definition().extension));
     VZ_TRY(auto container, running());
+    VZ_CHECK(ct::checkChange(container->init(), before.definition().extension.beancounters,
+                             config.definition().extension.beancounters));
     VZ_TRY(const auto parts, liveParts());
     const auto& cpusBefore = parts.facts.cpus;
     VZ_TRY(auto cpusNow, chooseCpus(driver_, config.definition(), cpusBefore));

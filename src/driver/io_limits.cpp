@@ -107,19 +107,13 @@ bool isFolder(const domain::Filesystem& filesystem) {
            filesystem.type == domain::Filesystem::Type::Bind;
 }
 
-Result<void> addForAll(const domain::Definition& definition, const std::vector<domain::UsedDisk>& disks,
-                       Collected& limits) {
-    const auto& settings = definition.extension;
-    uint64_t bytes = settings.ioBytes.value_or(0), ops = settings.ioOps.value_or(0);
-    if (!bytes && !ops)
-        return {};
-    bool any = false;
+/** The disks that the container uses, each once: of images and devices, and of the host under its folders. */
+std::vector<dev_t> disksUnder(const domain::Definition& definition,
+                              const std::vector<domain::UsedDisk>& disks) {
+    std::vector<dev_t> devices;
     auto add = [&](std::optional<dev_t> device) {
-        if (!device)
-            return;
-        any = true;
-        limits.add(wholeDisk(*device),
-                   {.readBytes = bytes, .writeBytes = bytes, .readOps = ops, .writeOps = ops});
+        if (device && std::ranges::find(devices, wholeDisk(*device)) == devices.end())
+            devices.push_back(wholeDisk(*device));
     };
     for (const auto& disk : disks)
         add(numberOfNode(disk.device));
@@ -127,7 +121,19 @@ Result<void> addForAll(const domain::Definition& definition, const std::vector<d
         if (isFolder(filesystem))
             add(deviceUnder(filesystem.source));
     }
-    if (any)
+    return devices;
+}
+
+Result<void> addForAll(const domain::Definition& definition, const std::vector<domain::UsedDisk>& disks,
+                       Collected& limits) {
+    const auto& settings = definition.extension;
+    uint64_t bytes = settings.ioBytes.value_or(0), ops = settings.ioOps.value_or(0);
+    if (!bytes && !ops)
+        return {};
+    auto devices = disksUnder(definition, disks);
+    for (auto device : devices)
+        limits.add(device, {.readBytes = bytes, .writeBytes = bytes, .readOps = ops, .writeOps = ops});
+    if (!devices.empty())
         return {};
     return fail(ErrorCode::ConfigUnsupported, "nothing of the container is on a block device of the host, "
                                               "so there is nothing that <vz:io> could limit");
@@ -164,6 +170,21 @@ Result<std::vector<ct::BlockLimit>> blockLimits(const domain::Definition& defini
     }
     VZ_CHECK(addForAll(definition, disks, limits));
     return limits.take();
+}
+
+std::vector<std::string> idleWeights(const domain::Definition& definition,
+                                     const std::vector<domain::UsedDisk>& disks) {
+    std::vector<std::string> findings;
+    if (!blockWeight(definition))
+        return findings;
+    for (auto device : disksUnder(definition, disks)) {
+        auto name = cat(major(device), ":", minor(device));
+        auto scheduler = file::read(cat("/sys/dev/block/", name, "/queue/scheduler"));
+        if (!scheduler || scheduler->find("[bfq]") == std::string::npos)
+            findings.push_back(
+                cat("the I/O weight has no effect on the disk ", name, ", whose I/O scheduler is not bfq"));
+    }
+    return findings;
 }
 
 } // namespace vz::driver

@@ -23,4 +23,8 @@ std::optional<unsigned> blockWeight(const domain::Definition& definition);
 Result<std::vector<ct::BlockLimit>> blockLimits(const domain::Definition& definition,
                                                 const std::vector<domain::UsedDisk>& disks);
 
+/** The disks on which a share of disk time that is set has no effect: a sentence each. */
+std::vector<std::string> idleWeights(const domain::Definition& definition,
+                                     const std::vector<domain::UsedDisk>& disks);
+
 } // namespace vz::driver

@@ -101,7 +101,6 @@ void addMachineGuest(std::vector<abi::SlotEntry>& table) {
                      entry<"domainAgentSetResponseTimeout", &virDomainAgentSetResponseTimeout>(),
                      entry<"domainAuthorizedSSHKeysGet", &virDomainAuthorizedSSHKeysGet>(),
                      entry<"domainAuthorizedSSHKeysSet", &virDomainAuthorizedSSHKeysSet>(),
-                     entry<"domainGetMessages", &virDomainGetMessages>(),
                      entry<"domainGetLaunchSecurityInfo", &virDomainGetLaunchSecurityInfo>(),
                      entry<"domainSetLaunchSecurityState", &virDomainSetLaunchSecurityState>(),
                      entry<"domainQemuMonitorCommand", &virDomainQemuMonitorCommand>(),

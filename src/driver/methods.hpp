@@ -107,6 +107,7 @@ Result<int> getMaxVcpus(const DomainCall& call);
 Result<int> getVcpus(const DomainCall& call, virVcpuInfoPtr info, int maxInfo, unsigned char* maps,
                      int mapLength);
 Result<void> getSecurityLabel(const DomainCall& call, virSecurityLabelPtr label);
+Result<int> getMessages(const DomainCall& call, char*** messages, unsigned int flags);
 Result<int> getSecurityLabelList(const DomainCall& call, virSecurityLabelPtr* labels);
 
 // snapshots.cpp

@@ -125,6 +125,7 @@ void addState(std::vector<abi::SlotEntry>& table) {
             entry<"domainGetSecurityLabel", &virDomainGetSecurityLabel, &getSecurityLabel>(),
             entry<"domainGetSecurityLabelList", &virDomainGetSecurityLabelList, &getSecurityLabelList>(),
             entry<"domainGetCPUStats", &virDomainGetCPUStats, &getCpuStats>(),
+            entry<"domainGetMessages", &virDomainGetMessages, &getMessages>(),
             entry<"domainMemoryStats", &virDomainMemoryStats, &memoryStats>(),
             entryAs<"domainInterfaceStats", InterfaceStats, &interfaceStats>(),
         });

@@ -343,17 +343,13 @@ Result<int> getAllDomainStats(const ConnectCall& call, virDomainPtr* domains, un
     return made;
 }
 
-Result<int> getCpuStats(const DomainCall& call, virTypedParameterPtr params, unsigned int nparams,
-                        int startCpu, unsigned int ncpus, unsigned int flags) {
-    VZ_CHECK(allowFlags(flags, VIR_TYPED_PARAM_STRING_OKAY, "virDomainGetCPUStats"));
-    VZ_TRY(auto group, call.domain.cgroup());
-    if (startCpu != -1)
-        return fail(ErrorCode::OperationUnsupported,
-                    "CPU time of a container is known in total only (start_cpu -1)");
+namespace {
+
+Result<int> totalCpuStats(const ct::Cgroup& group, virTypedParameterPtr params, unsigned int nparams) {
     constexpr int total = 3;
     if (nparams == 0)
-        return ncpus == 0 ? 1 : total;
-    VZ_TRY(auto time, group->cpuTime());
+        return total;
+    VZ_TRY(auto time, group.cpuTime());
     const std::pair<const char*, uint64_t> values[total] = {{VIR_DOMAIN_CPU_STATS_CPUTIME, time.totalNs},
                                                             {VIR_DOMAIN_CPU_STATS_USERTIME, time.userNs},
                                                             {VIR_DOMAIN_CPU_STATS_SYSTEMTIME, time.systemNs}};
@@ -362,6 +358,42 @@ Result<int> getCpuStats(const DomainCall& call, virTypedParameterPtr params, uns
     for (auto [name, value] : values)
         slots.add(name, Number(value));
     return given;
+}
+
+/** One parameter for each CPU, at the places that the client's number of parameters gives. */
+Result<int> eachCpuStats(const ct::Cgroup& group, virTypedParameterPtr params, unsigned int nparams,
+                         unsigned int first, unsigned int count) {
+    auto times = group.cpuTimes();
+    // virsh shows the total then.
+    if (!times && nparams == 0)
+        return 0;
+    if (!times)
+        return std::move(times).takeError();
+    if (first >= times->size())
+        return fail(ErrorCode::InvalidArg, "start_cpu ", first, " is none of the host's ", times->size(),
+                    " CPUs");
+    constexpr int perCpu = 1;
+    for (unsigned int i = 0; nparams > 0 && i < count && first + i < times->size(); ++i) {
+        int room = static_cast<int>(nparams);
+        ParamSlots slots(params + size_t(i) * nparams, &room);
+        slots.add(VIR_DOMAIN_CPU_STATS_CPUTIME, Number((*times)[first + i]));
+    }
+    return perCpu;
+}
+
+} // namespace
+
+Result<int> getCpuStats(const DomainCall& call, virTypedParameterPtr params, unsigned int nparams,
+                        int startCpu, unsigned int ncpus, unsigned int flags) {
+    VZ_CHECK(allowFlags(flags, VIR_TYPED_PARAM_STRING_OKAY, "virDomainGetCPUStats"));
+    VZ_TRY(auto group, call.domain.cgroup());
+    if (nparams == 0 && ncpus == 0) {
+        auto times = group->cpuTimes();
+        return times ? static_cast<int>(times->size())
+                     : static_cast<int>(maxVcpus(call.driver.capabilities()));
+    }
+    return startCpu == -1 ? totalCpuStats(*group, params, nparams)
+                          : eachCpuStats(*group, params, nparams, static_cast<unsigned int>(startCpu), ncpus);
 }
 
 Result<int> memoryStats(const DomainCall& call, virDomainMemoryStatPtr stats, unsigned int count,

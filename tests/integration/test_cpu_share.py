@@ -56,10 +56,11 @@ def test_hard_limits_hold(daemon, make_guest, full):
     begin, before = time.monotonic(), cpu_time(daemon, *guests)
     periods = [throttling(guest) for guest in guests]
     time.sleep(10 if full else 3)  # What is measured is a rate.
+    later = [throttling(guest) for guest in guests]
     after, seconds = cpu_time(daemon, *guests), time.monotonic() - begin
-    for guest, (count, reached), start, end in zip(guests, periods, before, after, strict=True):
+    for guest, (count, reached), (now_count, now_reached), start, end in zip(guests, periods, later, before, after,
+                                                                             strict=True):
         used = (end - start) / 1e9
         assert used <= quota * seconds * 1.05 + 0.01, guest.name
         # A machine with other work may not have had as much to give in all periods.
-        now_count, now_reached = throttling(guest)
         assert now_count > count and used >= (now_reached - reached - 1) * 0.1 * quota * 0.95, guest.name

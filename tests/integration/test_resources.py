@@ -3,6 +3,8 @@
 
 import os
 import re
+import subprocess
+import time
 from xml.sax.saxutils import escape
 
 import libvirt
@@ -314,13 +316,13 @@ def test_limits_of_processes_and_terminals_are_changed_live(daemon, make_guest):
         assert refusal.returncode and "CAP_SYS_RESOURCE" in refusal.stderr
         assert guest.live_xml() == before and limit_of_init(guest, "Max open files")[1] == "50"
     assert "done" in guest.inside("/bin/sh", "-c", ptys)
-    set_counters(daemon, "<numpty limit='unlimited'/>", "--live")
+    set_counters(daemon, "<numpty limit='unlimited'/><shmpages limit='unlimited'/>", "--live")
     # What was changed is so after a reboot, too.
     set_counters(daemon, "<numfile limit='40'/>", "--live")
     daemon.virsh("reset", "ct")
     wait_for(lambda: guest.boots() == 2, what="the second boot")
     assert limit_of_init(guest, "Max open files") == ("40", "40")
-    assert guest.inside("/bin/cat", "/proc/sys/kernel/shmall").strip() == "99"
+    assert int(guest.inside("/bin/cat", "/proc/sys/kernel/shmall")) > 1 << 60
 
 
 @pytest.mark.host
@@ -381,3 +383,75 @@ def test_bad_beancounters_are_refused_and_change_nothing(daemon, running, inner,
     refusal = set_counters(daemon, inner, "--live", "--config", check=False)
     assert refusal.returncode and words in refusal.stderr
     assert (running.live_xml(), config(running)) == before
+
+
+def test_messages_tell_what_does_not_fit_or_hold(daemon, make_guest, conn):
+    guest = make_guest(top=ubc(numproc=100, numfile=50, numflock=9)).define()
+    domain = conn.lookupByName("ct")
+    finding, = domain.messages()
+    assert "numfile is 50" in finding and "1600 (16 * numproc)" in finding
+    assert domain.messages(libvirt.VIR_DOMAIN_MESSAGE_DEPRECATION) == []
+    guest.start().ready()
+    found, unheld = domain.messages()
+    assert found == finding and "numflock is not held" in unheld and "/proc/locks" in unheld
+    assert "numflock" in daemon.virsh("dominfo", "ct").stdout
+    set_counters(daemon, "<numfile limit='1600'/><numflock limit='unlimited'/>", "--live", check=False)
+    set_counters(daemon, "<numflock limit='unlimited'/>", "--live")
+    assert [text for text in domain.messages() if "numflock" in text] == []
+
+
+@pytest.mark.host
+def test_cpu_time_by_cpu(daemon, running, conn):
+    domain = conn.lookupByName("ct")
+    total, = domain.getCPUStats(True)
+    assert total["cpu_time"] > 0
+    if group_file(running, "cpuacct", "cpuacct.usage_percpu") is None:
+        assert "cpu_time" in daemon.virsh("cpu-stats", "ct").stdout
+        return
+    each = domain.getCPUStats(False)
+    assert len(each) >= os.cpu_count()
+    after, = domain.getCPUStats(True)
+    assert total["cpu_time"] <= sum(cpu["cpu_time"] for cpu in each) <= after["cpu_time"]
+    assert len(re.findall("cpu_time", daemon.virsh("cpu-stats", "ct", "--start", "1", "--count", "1").stdout)) == 1
+
+
+def settings(units, limit, processes, pages, files):
+    return (f"<container><cpu><units>{units}</units><limit>{limit}</limit></cpu><ubc><numproc limit='{processes}'/>"
+            f"<physpages barrier='0' limit='{pages}'/><numfile limit='{files}'/></ubc></container>")
+
+
+def in_force(guest):
+    """The knobs of such settings as the kernel has them."""
+    quota = group_file(guest, "cpu", "cpu.cfs_quota_us") or group_file(guest, "cpu", "cpu.max").split()[0]
+    weight = group_file(guest, "cpu", "cpu.shares") or group_file(guest, "cpu", "cpu.weight")
+    with open(f"/proc/{init_of(guest)}/limits", encoding="utf-8") as file:
+        files = re.search(r"^Max open files +(\S+)", file.read(), re.M).group(1)
+    return weight, quota, group_file(guest, "pids", "pids.max"), memory_limit(guest), files
+
+
+def test_crash_in_a_change_leaves_the_old_or_the_new(daemon, running, full):
+    command = ("metadata", "ct", "urn:libvirt-vz:domain:1.0", "--key", "vz", "--live", "--config", "--set")
+    rounds = 20 if full else 5
+    # What was lowered might have to be raised again, which not every machine may do to processes.
+    less = 4 if may_raise_limits() else 0
+    sets = [settings(1000 + 500 * i, 90 - i, 500 - i, 60000 - 256 * i, 400 - less * i) for i in range(rounds + 1)]
+    begin = time.monotonic()
+    daemon.virsh(*command, sets[0])
+    took = time.monotonic() - begin
+    for number, wanted in enumerate(sets[1:], 1):
+        before = in_force(running)
+        client = subprocess.Popen(["virsh", "-q", "-c", daemon.url(), *command, wanted], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        time.sleep(took * number / rounds)  # Any moment will do.
+        init_of(running)
+        daemon.kill9()
+        client.wait()
+        daemon.start()
+        daemon.virsh("list")
+        after, units = in_force(running), 1000 + 500 * number
+        live, persistent = (int(re.search(r"<vz:units>(\d+)", xml).group(1))
+                            for xml in (running.live_xml(), config(running)))
+        assert live in (units, units - 500) and persistent in (units, units - 500)
+        assert (after == before) == (live != units), (before, after, live, units)
+        daemon.virsh(*command, wanted)
+        assert in_force(running) != before

@@ -108,3 +108,45 @@ def test_limits_are_of_one_container(daemon, perl, make_guest):
     if socket_programs(daemon):
         assert run(FILL)[0] == "1"
         assert counters(daemon, other.name)["numtcpsock"]["failcnt"] == 0
+
+
+BUFFERS = PERL + """
+my $s = tcp(); my @got;
+for my $option (SO_SNDBUF, SO_RCVBUF) {
+    push @got, unpack('i', getsockopt($s, SOL_SOCKET, $option));
+    setsockopt($s, SOL_SOCKET, $option, pack('i', 1 << 20));
+    push @got, unpack('i', getsockopt($s, SOL_SOCKET, $option));
+}
+print "@got\\n";
+"""
+
+
+def sysctl(guest, name):
+    return guest.inside("/bin/cat", f"/proc/sys/net/ipv4/{name}").split()
+
+
+@pytest.mark.host
+def test_buffers_of_tcp_are_bounded(daemon, perl):
+    run = perl(numtcpsock=10, tcpsndbuf=200000, tcprcvbuf=300000)
+    if not socket_programs(daemon):
+        pytest.skip("this host takes no BPF programs")
+
+    def sizes():
+        return [int(size) for size in " ".join(run(BUFFERS)).split()]
+
+    told = counters(daemon)["tcpsndbuf"]
+    assert told["state"] == "bounded" and "20000 bytes" in told["mechanism"]
+    assert sysctl(run.guest, "tcp_wmem")[2] == "20000" and sysctl(run.guest, "tcp_rmem")[2] == "30000"
+    assert sizes() == [16384, 20000, 30000, 30000]
+    # The container's root can neither raise them, nor is it kept from its other settings.
+    run.guest.inside("/bin/sh", "-c", "echo 4096 99999 999999 >/proc/sys/net/ipv4/tcp_wmem; "
+                     "echo 4096 99999 999999 >/proc/sys/net/ipv4/tcp_rmem; "
+                     "echo 3 >/proc/sys/net/ipv4/tcp_syn_retries", check=False)
+    assert sysctl(run.guest, "tcp_wmem")[2] == "20000" and sysctl(run.guest, "tcp_rmem")[2] == "30000"
+    assert sysctl(run.guest, "tcp_syn_retries") == ["3"]
+    set_counters(daemon, "<tcpsndbuf limit='400000'/><tcprcvbuf limit='unlimited'/>", "--live")
+    assert sysctl(run.guest, "tcp_wmem")[2] == "40000" and int(sysctl(run.guest, "tcp_rmem")[2]) > 1000000
+    assert sizes()[1] == 40000 and sizes()[3] > 40000
+    assert counters(daemon)["tcprcvbuf"]["state"] == "accounted"
+    set_counters(daemon, "<tcpsndbuf limit='unlimited'/>", "--live")
+    assert sizes()[1] > 40000

@@ -136,7 +136,9 @@ Result<ct::Message> Supervisor::counters(const ct::Record& body) {
         return std::move(set).takeError();
     }
     spec_.limits = std::move(limits.rlimits);
-    spec_.sharedMemPages = limits.sharedMemPages;
+    // Whose IPC namespace it is has been decided.
+    if (limits.sharedMemPages)
+        spec_.sharedMemPages = limits.sharedMemPages;
     spec_.counters = std::move(limits.set);
     if (view_)
         view_->setCounters(spec_.counters);
