@@ -62,9 +62,7 @@ def test_dangerous_calls_are_refused(running):
 
 
 def test_supervisor_is_small(running):
-    with open(f"/proc/{running.id()}/status", encoding="utf-8") as status:
-        parent = next(line.split()[1] for line in status if line.startswith("PPid:"))
-    with open(f"/proc/{parent}/smaps_rollup", encoding="utf-8") as maps:
+    with open(f"/proc/{running.supervisor()}/smaps_rollup", encoding="utf-8") as maps:
         pss = next(int(line.split()[1]) for line in maps if line.startswith("Pss:"))
     assert pss <= 1536 or "sanitizer" in os.environ.get("VZ_PRELOAD", ""), f"{pss} KiB"
 

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import libvirt
 import pytest
 from harness.guest import wait_for
-from harness.interfaces import interface_of, interfaces_of, links, nic, ping, ports, supervisor_of
+from harness.interfaces import interface_of, interfaces_of, links, nic, ping, ports
 
 pytest_plugins = ["harness.interface_fixtures"]
 
@@ -133,7 +133,7 @@ def test_bridge_and_mtu_change(daemon, conn, bridge, make_network, make_guest):
 def test_kill9_leaves_no_port(daemon, make_network, make_guest, who):
     make_network("<bridge name='vziso0' stp='off'/><ip address='192.0.2.254' netmask='255.255.255.0'/>")
     guest = make_guest(devices=nic(1, "network", "<source network='lan'/>")).define().start().ready()
-    port, supervisor = ports(daemon), supervisor_of(guest)
+    port, supervisor = ports(daemon), guest.supervisor()
     daemon.kill9()
     if who == "both":
         os.kill(supervisor, signal.SIGKILL)

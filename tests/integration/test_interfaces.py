@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 from harness.guest import wait_for
-from harness.interfaces import exchange, interface_of, links, nic, ping, ports, supervisor_of
+from harness.interfaces import exchange, interface_of, links, nic, ping, ports
 
 pytest_plugins = ["harness.interface_fixtures"]
 
@@ -115,7 +115,7 @@ def test_open_vswitch(daemon, make_network, make_guest, switch, kind):
     known = daemon.run("ovs-vsctl", "get", "Interface", name, "external-ids").stdout
     assert guest.uuid in known and "52:54:00:00:00:01" in known
     assert kind == "network" or SWITCH_ID in known
-    supervisor = supervisor_of(guest)
+    supervisor = guest.supervisor()
     daemon.kill9()
     os.kill(supervisor, signal.SIGKILL)
     daemon.start()
@@ -161,7 +161,7 @@ def test_lent_interface_comes_back(daemon, lent, make_guest, end):
     assert "nic0" not in links(daemon)
     guest.inside("/bin/ip", "link", "set", "nic0", "down")
     guest.inside("/bin/ip", "link", "set", "nic0", "address", "52:54:00:99:99:99", "name", "mine", "mtu", "1300")
-    supervisor = supervisor_of(guest)
+    supervisor = guest.supervisor()
     if end == "both":
         daemon.kill9()
     if end in ("supervisor", "both"):

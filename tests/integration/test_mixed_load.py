@@ -112,7 +112,7 @@ def shared(daemon):
 
 
 def test_many_clients_at_once(daemon, watched, shared, full):
-    seconds, seed = 60 if full else 10, random.randrange(1 << 30)
+    seconds, seed = 60 if full else 6, random.randrange(1 << 30)
     print("seed", seed)
     folder = os.path.join(daemon.folder, "load")
     os.makedirs(folder)

@@ -38,15 +38,6 @@ def ploopds(guest):
     return found
 
 
-def supervisor(guest):
-    """The process that holds the container: the one in the supervisor's group that is not a vz-ploopd."""
-    groups = [group for group in guest.daemon.cgroups() if group.endswith(f"vz-{guest.name}/supervisor")]
-    with open(os.path.join(groups[0], "cgroup.procs"), encoding="utf-8") as file:
-        pids = {int(line) for line in file}
-    (pid,) = pids - set(ploopds(guest))
-    return pid
-
-
 @pytest.mark.host
 def test_start_stop_start(daemon, guest, images):
     booted(guest.start())
@@ -69,7 +60,6 @@ def test_processes_are_in_the_supervisors_group(guest):
     (pid,) = ploopds(guest)
     with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
         assert f"/vz-{guest.name}/supervisor\n" in file.read()
-    supervisor(guest)
 
 
 @pytest.mark.parametrize("victim", ["supervisor", "ploopd", "daemon and supervisor"])
@@ -82,7 +72,7 @@ def test_kill(daemon, guest, victim):
         # Its file system is dead, too: the container is ended as one that hangs.
         daemon.virsh("destroy", guest.name)
     else:
-        pid = supervisor(guest)
+        pid = guest.supervisor()
         if victim != "supervisor":
             daemon.kill9()
         os.kill(pid, signal.SIGKILL)

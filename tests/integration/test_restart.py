@@ -10,15 +10,6 @@ import pytest
 from harness.guest import wait_for
 
 
-def supervisor_of(pid):
-    """The supervisor of a container whose init is `pid`: the parent, outside, of its init."""
-    with open(f"/proc/{pid}/status", encoding="utf-8") as status:
-        parent = next(int(line.split()[1]) for line in status if line.startswith("PPid:"))
-    with open(f"/proc/{parent}/comm", encoding="utf-8") as comm:
-        assert comm.read().strip() == "vz-supervisor"
-    return parent
-
-
 def restart(daemon, how):
     if how == "kill9":
         daemon.kill9()
@@ -122,7 +113,7 @@ def test_supervisor_killed(daemon, events, make_guest, init):
     guest = make_guest(init=init).define().start()
     time.sleep(0.3)
     pid = guest.id()
-    os.kill(supervisor_of(pid), signal.SIGKILL)
+    os.kill(guest.supervisor(), signal.SIGKILL)
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"), what="the end of the container")
     guest.wait_state("shut off")
     assert guest.state() == "shut off (crashed)"
@@ -132,15 +123,14 @@ def test_supervisor_killed(daemon, events, make_guest, init):
 
 
 def test_supervisor_killed_while_paused(daemon, running):
-    pid = running.id()
     daemon.virsh("suspend", "ct")
-    os.kill(supervisor_of(pid), signal.SIGKILL)
+    os.kill(running.supervisor(), signal.SIGKILL)
     running.wait_state("shut off")
     running.start()
 
 
 def test_supervisor_killed_while_the_daemon_is_down(daemon, running):
-    supervisor = supervisor_of(running.id())
+    supervisor = running.supervisor()
     daemon.kill9()
     os.kill(supervisor, signal.SIGKILL)
     wait_for(lambda: not os.path.exists(f"/proc/{supervisor}"), what="the end of the supervisor")

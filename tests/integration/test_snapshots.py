@@ -786,8 +786,10 @@ class Work:
 
 
 @pytest.mark.parametrize("end", ["hang up", "silence"])
-def test_nothing_stays_frozen(images, end):
+def test_nothing_stays_frozen(images, end, full):
     """A daemon that is killed hangs up; one that is stopped is silent."""
+    if end == "silence" and not full:
+        pytest.skip("ten seconds of silence: --full")
     image = images.make()
     folder = images.mount(image)
     work = Work(images)

@@ -19,8 +19,7 @@ def kilobytes(guest, key):
 
 def view_server(guest):
     """The host pid of the process that serves a container's view: a child of its supervisor."""
-    with open(f"/proc/{guest.id()}/stat", encoding="utf-8") as file:
-        supervisor = file.read().rsplit(")", 1)[1].split()[1]
+    supervisor = guest.supervisor()
     with open(f"/proc/{supervisor}/task/{supervisor}/children", encoding="utf-8") as file:
         for pid in file.read().split():
             with open(f"/proc/{pid}/comm", encoding="utf-8") as name:

@@ -78,6 +78,14 @@ class Guest:
         wait_for(lambda: self.state().split(" (")[0] == state, seconds, f"{self.name} {state} (is {self.state()})")
         return self
 
+    def supervisor(self):
+        """The host pid of its supervisor: the parent, outside, of its init."""
+        with open(f"/proc/{self.id()}/status", encoding="utf-8") as status:
+            parent = next(int(line.split()[1]) for line in status if line.startswith("PPid:"))
+        with open(f"/proc/{parent}/comm", encoding="utf-8") as comm:
+            assert comm.read() == "vz-supervisor\n"
+        return parent
+
     def id(self):
         text = self.daemon.virsh("domid", self.name).stdout.strip()
         return int(text) if text not in ("", "-") else None

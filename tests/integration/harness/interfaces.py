@@ -60,9 +60,3 @@ def nic(number, kind, inside):
     """An <interface> with the address 192.0.2.NUMBER; the host's end of everything is 192.0.2.254."""
     return f"""<interface type='{kind}'><mac address='52:54:00:00:00:{number:02x}'/>{inside}
         <ip address='192.0.2.{number}' family='ipv4' prefix='24'/></interface>"""
-
-
-def supervisor_of(guest):
-    """Host pid of the supervisor of a running container."""
-    with open(f"/proc/{guest.id()}/status", encoding="utf-8") as status:
-        return int(next(line for line in status if line.startswith("PPid:")).split()[1])
