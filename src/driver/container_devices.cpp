@@ -16,10 +16,10 @@ using domain::DeviceKind;
 namespace {
 
 Error cannotHotplug(std::string_view what) {
-    return fail(
-        ErrorCode::OperationUnsupported, "this kind of device cannot be ", what,
-        " while a container runs; only disk, filesystem, interface and hostdev (storage, misc, net) devices can. ",
-        "Change the persistent config (--config) and restart it");
+    return fail(ErrorCode::OperationUnsupported, "this kind of device cannot be ", what,
+                " while a container runs; only disk, filesystem, interface and hostdev (storage, misc, net) "
+                "devices can. ",
+                "Change the persistent config (--config) and restart it");
 }
 
 bool isOnBlocks(const domain::Config::Device& device) {
