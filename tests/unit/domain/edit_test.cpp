@@ -18,10 +18,10 @@ const char* const tun =
     "<hostdev mode='capabilities' type='misc'><source><char>/dev/net/tun</char></source></hostdev>";
 
 Config live(const Config& config) {
-    auto made = config.live(
-        parser(), {.id = 42,
-                   .consolePaths = {"/dev/pts/3"},
-                   .interfaces = {{.name = "52:54:00:00:00:01", .link = {.hostName = "vnet0"}}}});
+    auto made =
+        config.live(parser(), {.id = 42,
+                               .consolePaths = {"/dev/pts/3"},
+                               .interfaces = {{.name = "52:54:00:00:00:01", .link = {.hostName = "vnet0"}}}});
     REQUIRE(made);
     return *made;
 }

@@ -176,14 +176,15 @@ TEST_CASE("what containers cannot do is refused by name") {
          container("<hostdev mode='subsystem' type='usb'><source><vendor id='0x1'/><product "
                    "id='0x2'/></source></hostdev>"),
          unsupported, "subsystem"},
-        {"VEPA port", nic("<virtualport type='802.1Qbg'><parameters managerid='1' typeid='2' "
-                          "typeidversion='3' instanceid='09b11c53-8b5c-4eeb-8f00-d84eaa0aaa4f'/>"
-                          "</virtualport>"),
+        {"VEPA port",
+         nic("<virtualport type='802.1Qbg'><parameters managerid='1' typeid='2' "
+             "typeidversion='3' instanceid='09b11c53-8b5c-4eeb-8f00-d84eaa0aaa4f'/>"
+             "</virtualport>"),
          unsupported, "openvswitch"},
         {"script of a bridge", nic("<script path='/bin/x'/>"), unsupported, "script"},
         {"relative script", nic("<script path='x'/>", "ethernet"), malformed, "absolute"},
-        {"mode of a macvlan",
-         container("<interface type='direct'><source dev='eth0' mode='x'/></interface>"), malformed, "mode"},
+        {"mode of a macvlan", container("<interface type='direct'><source dev='eth0' mode='x'/></interface>"),
+         malformed, "mode"},
         {"mapped filesystem", fs("type='mount' accessmode='mapped'", "<source dir='/a'/><target dir='/b'/>"),
          unsupported, "mapped"},
         {"space limit",
