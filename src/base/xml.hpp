@@ -12,6 +12,11 @@
 /** Thin ownership and lookup helpers over libxml2; element pointers stay libxml2's own. */
 namespace vz::xml {
 
+/** The same bytes as libxml2 wants them. */
+inline const xmlChar* chars(const char* text) {
+    return reinterpret_cast<const xmlChar*>(text);
+}
+
 struct FreeDoc {
     void operator()(xmlDoc* doc) const { xmlFreeDoc(doc); }
 };

@@ -107,7 +107,7 @@ Result<void> take(int group, ProgramKind kind, const char* name) {
     return there ? detach(group, kind, *there) : Result<void>();
 }
 
-Result<UniqueFd> ensure(int group) {
+Result<UniqueFd> ensureLimits(int group) {
     VZ_TRY(auto there, find(group, optionKind, optionName));
     if (there)
         return mapOf(*there, capsName);
@@ -129,7 +129,7 @@ Result<void> limitBuffers(int group, const BufferLimits& limits) {
         VZ_CHECK(take(group, optionKind, optionName));
         return take(group, settingKind, settingName);
     }
-    VZ_TRY(auto map, ensure(group));
+    VZ_TRY(auto map, ensureLimits(group));
     auto cap = [](uint64_t bytes) { return bytes ? std::min<uint64_t>(bytes / 2, UINT32_MAX) : UINT32_MAX; };
     Caps caps{cap(limits.send), cap(limits.receive)};
     return writeArray(map.get(), std::as_bytes(std::span(&caps, 1)));

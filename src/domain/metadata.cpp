@@ -11,10 +11,6 @@ namespace vz::domain {
 
 namespace {
 
-const xmlChar* chars(const char* text) {
-    return reinterpret_cast<const xmlChar*>(text);
-}
-
 bool inNamespace(const xmlNode* element, std::string_view uri) {
     return element->ns && uri == reinterpret_cast<const char*>(element->ns->href);
 }
@@ -63,16 +59,16 @@ void leave(xmlNode* element, std::string_view uri) {
 }
 
 Result<xmlNode*> makeElement(xmlDoc* target, const std::string& value, const char* key, const char* uri) {
-    if (!key || !*key || xmlValidateNCName(chars(key), 0) != 0)
+    if (!key || !*key || xmlValidateNCName(xml::chars(key), 0) != 0)
         return fail(ErrorCode::InvalidArg, "the metadata key '", key ? key : "", "' cannot be an XML prefix");
     auto doc = parseLimited(value, "the metadata");
     if (!doc)
         return std::move(doc).takeError();
     auto* element = xmlDocCopyNode(xml::root(*doc), target, 1);
     // The client may have declared the namespace already, by the same or another prefix.
-    auto* ns = xmlSearchNs(target, element, chars(key));
-    if (!ns || !xmlStrEqual(ns->href, chars(uri)))
-        ns = xmlNewNs(element, chars(uri), chars(key));
+    auto* ns = xmlSearchNs(target, element, xml::chars(key));
+    if (!ns || !xmlStrEqual(ns->href, xml::chars(uri)))
+        ns = xmlNewNs(element, xml::chars(uri), xml::chars(key));
     if (!ns) {
         xmlFreeNode(element);
         return fail(ErrorCode::InvalidArg, "the metadata uses the prefix '", key,
@@ -176,7 +172,7 @@ Result<std::string> Config::metadata(MetadataKind kind, const char* uri) const {
     if (!element)
         return fail(ErrorCode::NoDomainMetadata, "the domain '", data_->definition.name,
                     "' has no metadata of the namespace ", uri);
-    xml::Doc copy(xmlNewDoc(chars("1.0")));
+    xml::Doc copy(xmlNewDoc(xml::chars("1.0")));
     auto* alone = xmlDocCopyNode(element, copy.get(), 1);
     xmlDocSetRootElement(copy.get(), alone);
     leave(alone, uri);

@@ -19,10 +19,6 @@ constexpr size_t documentLimit = 3u << 20;
 constexpr size_t longestName = 200;
 constexpr const char* imagesElement = "images";
 
-const xmlChar* chars(const char* text) {
-    return reinterpret_cast<const xmlChar*>(text);
-}
-
 Result<xml::Doc> parseDocument(const std::string& text) {
     if (text.size() > documentLimit)
         return fail(ErrorCode::XmlError, "the snapshot XML has ", text.size(),
@@ -110,10 +106,10 @@ Result<std::optional<Config>> readConfig(const abi::DomainXml& parser, xmlNode* 
     // Before libvirt 0.9.5 it had only the UUID.
     if (!element || !xml::hasAttribute(element, "type"))
         return std::optional<Config>();
-    xml::Doc alone(xmlNewDoc(chars("1.0")));
+    xml::Doc alone(xmlNewDoc(xml::chars("1.0")));
     auto* copy = xmlDocCopyNode(element, alone.get(), 1);
     xmlDocSetRootElement(alone.get(), copy);
-    xmlNodeSetName(copy, chars("domain"));
+    xmlNodeSetName(copy, xml::chars("domain"));
     auto config = Config::parse(parser, xml::format(alone.get()), {});
     if (!config)
         return std::move(config).takeError().within(cat("the <", name, "> of the snapshot"));
@@ -195,7 +191,7 @@ Result<void> addConfig(const abi::DomainXml& parser, xmlNode* root, const char* 
     VZ_TRY(auto text, config.toXml(parser, flags & VIR_DOMAIN_XML_SECURE));
     VZ_TRY(auto doc, xml::parse(text));
     auto* copy = xmlDocCopyNode(xml::root(doc), root->doc, 1);
-    xmlNodeSetName(copy, chars(name));
+    xmlNodeSetName(copy, xml::chars(name));
     xmlAddChild(root, copy);
     return {};
 }
@@ -204,7 +200,7 @@ void addImages(xmlNode* root, const Snapshot& snapshot) {
     if (snapshot.guid.empty())
         return;
     auto* images = xml::addChild(root, imagesElement);
-    auto* ns = xmlNewNs(images, chars(extensionNamespace), chars("vz"));
+    auto* ns = xmlNewNs(images, xml::chars(extensionNamespace), xml::chars("vz"));
     xmlSetNs(images, ns);
     xml::setAttribute(images, "guid", snapshot.guid);
     for (const auto& disk : snapshot.disks) {
@@ -295,8 +291,8 @@ Result<Snapshot> parseSnapshot(const abi::DomainXml& parser, const std::string& 
 
 Result<std::string> formatSnapshot(const abi::DomainXml& parser, const Snapshot& snapshot,
                                    unsigned int flags) {
-    xml::Doc doc(xmlNewDoc(chars("1.0")));
-    auto* root = xmlNewDocNode(doc.get(), nullptr, chars("domainsnapshot"), nullptr);
+    xml::Doc doc(xmlNewDoc(xml::chars("1.0")));
+    auto* root = xmlNewDocNode(doc.get(), nullptr, xml::chars("domainsnapshot"), nullptr);
     xmlDocSetRootElement(doc.get(), root);
     addText(root, "name", snapshot.name);
     if (!snapshot.description.empty())

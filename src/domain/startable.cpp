@@ -3,6 +3,7 @@
 #include "base/mount_table.hpp"
 #include "domain/config.hpp"
 #include "domain/store.hpp"
+#include "domain/validate.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -31,11 +32,6 @@ struct FreeText {
 
 FileId idOf(const struct stat& info) {
     return {info.st_dev, info.st_ino};
-}
-
-template<typename... Parts>
-Error unsupported(const Parts&... parts) {
-    return fail(ErrorCode::ConfigUnsupported, parts...);
 }
 
 /** Follows links, and opens nothing that reacts to it (O_PATH). */
@@ -215,7 +211,7 @@ Result<void> checkDisk(const Disk& disk) {
     return disk.type == Disk::Type::File ? checkImage(disk.source, disk.target, "disk") : Result<void>();
 }
 
-Result<void> checkInterface(const Interface& interface) {
+Result<void> checkInterfaceType(const Interface& interface) {
     for (std::string_view type : {"network", "bridge", "direct", "ethernet"}) {
         if (interface.type == type)
             return {};
@@ -224,7 +220,7 @@ Result<void> checkInterface(const Interface& interface) {
                        ") is not possible for containers: use type network, bridge, direct or ethernet");
 }
 
-Result<void> checkHostDevice(const HostDevice& device) {
+Result<void> checkHostDeviceSource(const HostDevice& device) {
     if (device.type == HostDevice::Type::Network)
         return {}; // looked for in the host's network namespace when it is moved
     if (device.type == HostDevice::Type::Block)
@@ -258,9 +254,9 @@ Result<void> checkStartable(const Definition& definition, const Paths& paths) {
     for (const auto& disk : definition.disks)
         VZ_CHECK(checkDisk(disk));
     for (const auto& interface : definition.interfaces)
-        VZ_CHECK(checkInterface(interface));
+        VZ_CHECK(checkInterfaceType(interface));
     for (const auto& device : definition.hostDevices)
-        VZ_CHECK(checkHostDevice(device));
+        VZ_CHECK(checkHostDeviceSource(device));
     return {};
 }
 

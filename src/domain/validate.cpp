@@ -16,11 +16,6 @@ namespace {
 
 constexpr size_t nameLimit = 200; // with ".xml" and writeAtomic's suffix it stays below NAME_MAX
 
-template<typename... Parts>
-Error unsupported(const Parts&... parts) {
-    return fail(ErrorCode::ConfigUnsupported, parts...);
-}
-
 /** libvirt 9.0.0 prints these values without escaping them, so they could turn into elements. */
 Result<void> checkPlain(const std::string& value, std::string_view what) {
     if (value.find_first_of("<>&'\"\r") != std::string::npos)

@@ -7,6 +7,12 @@
 /** What define refuses, apart from unknown elements (element_rules.hpp). */
 namespace vz::domain {
 
+/** What is well-formed, but not possible for containers. */
+template<typename... Parts>
+Error unsupported(const Parts&... parts) {
+    return fail(ErrorCode::ConfigUnsupported, parts...);
+}
+
 /**
  * Whether a name can be a domain's: it becomes a file name. At most 200 bytes, no '/', no leading '.', no
  * control characters; else XmlError.

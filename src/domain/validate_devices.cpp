@@ -13,11 +13,6 @@ namespace vz::domain {
 
 namespace {
 
-template<typename... Parts>
-Error unsupported(const Parts&... parts) {
-    return fail(ErrorCode::ConfigUnsupported, parts...);
-}
-
 Result<void> checkPath(const std::string& path, bool mayClimb, std::string_view what) {
     if (path.empty() || path.front() != '/')
         return fail(ErrorCode::XmlError, what, " has to be an absolute path, not '", path, "'");

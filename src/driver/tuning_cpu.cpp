@@ -9,7 +9,7 @@ namespace {
 
 constexpr unsigned int stringsOkay = VIR_TYPED_PARAM_STRING_OKAY;
 
-struct Tunable {
+struct CpuTunable {
     KnownParam param;
     const char* path;
     long long (*get)(const domain::Definition&);
@@ -25,7 +25,7 @@ long long number(const std::optional<T>& value) {
 }
 
 /** Those in <vz:container> are OpenVZ's own; the others are libvirt's. */
-constexpr Tunable schedulerTunables[] = {
+constexpr CpuTunable schedulerTunables[] = {
     {{VIR_DOMAIN_SCHEDULER_CPU_SHARES, VIR_TYPED_PARAM_ULLONG},
      "cputune/shares",
      [](const domain::Definition& d) { return number(d.cpuShares); }},
@@ -175,7 +175,7 @@ Result<void> setSchedulerParametersFlags(const DomainCall& call, virTypedParamet
     VZ_CHECK(allowFlags(flags, tuningFlags, "virDomainSetSchedulerParametersFlags"));
     domain::Edits edits;
     VZ_CHECK(eachParam(params, count, schedulerTunables,
-                       [&](const Tunable& tunable, const virTypedParameter& param) {
+                       [&](const CpuTunable& tunable, const virTypedParameter& param) {
                            auto value = valueOf(param);
                            bool none = value == tunable.none;
                            edits.push_back({tunable.path, none ? std::nullopt : std::optional(cat(value))});

@@ -12,7 +12,7 @@ namespace {
 
 using Direction = std::optional<domain::NetRate> domain::NetBandwidth::*;
 
-struct Tunable {
+struct InterfaceTunable {
     KnownParam param;
     const char* element;
     const char* attribute;
@@ -23,7 +23,7 @@ struct Tunable {
 using Bandwidth = domain::NetBandwidth;
 using Rate = domain::NetRate;
 
-constexpr Tunable tunables[] = {
+constexpr InterfaceTunable interfaceTunables[] = {
     {{VIR_DOMAIN_BANDWIDTH_IN_AVERAGE, VIR_TYPED_PARAM_UINT},
      "inbound",
      "average",
@@ -75,12 +75,13 @@ Result<const domain::Interface*> findInterface(const domain::Definition& definit
 /** What a client says about a direction replaces all of it; an average of 0 takes the limit away. */
 Result<Bandwidth> readWanted(virTypedParameterPtr params, int count) {
     Bandwidth given;
-    VZ_CHECK(eachParam(params, count, tunables, [&](const Tunable& tunable, const virTypedParameter& param) {
-        auto& rate = given.*tunable.direction;
-        if (!rate)
-            rate.emplace();
-        (*rate).*tunable.member = param.value.ui;
-    }));
+    VZ_CHECK(eachParam(params, count, interfaceTunables,
+                       [&](const InterfaceTunable& tunable, const virTypedParameter& param) {
+                           auto& rate = given.*tunable.direction;
+                           if (!rate)
+                               rate.emplace();
+                           (*rate).*tunable.member = param.value.ui;
+                       }));
     for (const auto& rate : {given.inbound, given.outbound}) {
         if (rate && !rate->average && (rate->peak || rate->burst))
             return fail(ErrorCode::InvalidArg, "a peak or burst needs an average");
@@ -90,7 +91,7 @@ Result<Bandwidth> readWanted(virTypedParameterPtr params, int count) {
 
 /** The edits of one <bandwidth>, which may be the network's own in a live config. */
 void addEdits(domain::Edits& edits, const std::string& prefix, const Bandwidth& wanted) {
-    for (const auto& tunable : tunables) {
+    for (const auto& tunable : interfaceTunables) {
         const auto& rate = wanted.*tunable.direction;
         if (!rate)
             continue;
@@ -134,7 +135,7 @@ Result<void> getInterfaceParameters(const DomainCall& call, const char* device, 
     VZ_TRY(const auto* meant, findInterface(live.definition(), device));
     VZ_TRY(const auto* interface, findInterface(config.definition(), meant->mac.c_str()));
     ParamSlots slots(params, count);
-    for (const auto& tunable : tunables) {
+    for (const auto& tunable : interfaceTunables) {
         const auto& rate = interface->bandwidth.*tunable.direction;
         slots.add(tunable.param.name, static_cast<unsigned int>(rate ? (*rate).*tunable.member : 0));
     }

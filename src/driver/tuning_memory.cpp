@@ -9,13 +9,13 @@ namespace {
 
 using Amount = std::optional<uint64_t> domain::Definition::*;
 
-struct Tunable {
+struct MemoryTunable {
     KnownParam param;
     const char* path;
     Amount member;
 };
 
-constexpr Tunable tunables[] = {
+constexpr MemoryTunable memoryTunables[] = {
     {{VIR_DOMAIN_MEMORY_HARD_LIMIT, VIR_TYPED_PARAM_ULLONG},
      "memtune/hard_limit",
      &domain::Definition::hardLimitKiB},
@@ -74,10 +74,11 @@ Result<void> setMemoryParameters(const DomainCall& call, virTypedParameterPtr pa
                                  unsigned int flags) {
     VZ_CHECK(allowFlags(flags, tuningFlags, "virDomainSetMemoryParameters"));
     domain::Edits edits;
-    VZ_CHECK(eachParam(params, count, tunables, [&](const Tunable& tunable, const virTypedParameter& param) {
-        bool none = param.value.ul >= VIR_DOMAIN_MEMORY_PARAM_UNLIMITED;
-        edits.push_back({tunable.path, none ? std::nullopt : std::optional(cat(param.value.ul))});
-    }));
+    VZ_CHECK(eachParam(
+        params, count, memoryTunables, [&](const MemoryTunable& tunable, const virTypedParameter& param) {
+            bool none = param.value.ul >= VIR_DOMAIN_MEMORY_PARAM_UNLIMITED;
+            edits.push_back({tunable.path, none ? std::nullopt : std::optional(cat(param.value.ul))});
+        }));
     return tune(call, flags, [&](const auto&) { return edits; });
 }
 
@@ -86,7 +87,7 @@ Result<void> getMemoryParameters(const DomainCall& call, virTypedParameterPtr pa
     VZ_CHECK(allowFlags(flags, tuningFlags | VIR_TYPED_PARAM_STRING_OKAY, "virDomainGetMemoryParameters"));
     VZ_TRY(auto config, configFor(call, flags & tuningFlags));
     ParamSlots slots(params, count);
-    for (const auto& tunable : tunables) {
+    for (const auto& tunable : memoryTunables) {
         bool guarantee = tunable.member == &domain::Definition::minGuaranteeKiB;
         auto value = config.definition().*tunable.member;
         slots.add(tunable.param.name, static_cast<unsigned long long>(

@@ -1,7 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// For the number of event kinds, which libvirt's headers give only if asked.
-#define VIR_ENUM_SENTINELS
-
 #include "libvirt/event_relay.hpp"
 
 #include "libvirt/disk_names.hpp"

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#define VIR_ENUM_SENTINELS // for the number of kinds of events
 #include "base/log.hpp"
 #include "libvirt/driver_table.hpp"
 #include "libvirt/lent.hpp"

@@ -18,8 +18,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int channelFd = 3; ///< of vz-ploopd, for the answer to its start
-
 std::string program() {
     const char* given = std::getenv("VZ_PLOOPD");
     return given && *given == '/' ? given : VZ_PLOOPD_PATH;

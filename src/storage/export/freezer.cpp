@@ -16,7 +16,7 @@ namespace vz::exports {
 
 namespace {
 
-constexpr int folderFd = 3, channelFd = 4; ///< of the process that freezes
+constexpr int folderFd = 3, outcomeFd = 4; ///< of the process that freezes
 
 } // namespace
 
@@ -31,7 +31,7 @@ Result<Freezer> Freezer::freeze(UniqueFd folder) {
     UniqueFd theirs(ends[1]);
     process::Command command;
     command.argv = {"/proc/self/exe", std::string(freezerArgument)};
-    command.fds = {{folderFd, folder.get()}, {channelFd, theirs.get()}};
+    command.fds = {{folderFd, folder.get()}, {outcomeFd, theirs.get()}};
     VZ_TRY(freezer.process_, process::spawn(command));
     theirs.reset();
     folder.reset();
@@ -50,9 +50,9 @@ int holdStill() {
     for (int number : {SIGTERM, SIGINT, SIGHUP})
         ::signal(number, SIG_IGN);
     int outcome = ::ioctl(folderFd, FIFREEZE, 0) == 0 ? 0 : errno;
-    if (::send(channelFd, &outcome, sizeof outcome, MSG_NOSIGNAL) == sizeof outcome) {
+    if (::send(outcomeFd, &outcome, sizeof outcome, MSG_NOSIGNAL) == sizeof outcome) {
         char end;
-        while (::recv(channelFd, &end, 1, 0) < 0 && errno == EINTR) {
+        while (::recv(outcomeFd, &end, 1, 0) < 0 && errno == EINTR) {
         }
     }
     if (outcome == 0)

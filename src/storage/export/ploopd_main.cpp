@@ -25,8 +25,6 @@ namespace {
 using namespace vz;
 using namespace vz::exports;
 
-constexpr int channelFd = 3; ///< of who has started us
-
 void toSyslog(log::Level level, const char* message) {
     int priority = level == log::Level::Error     ? LOG_ERR
                    : level == log::Level::Warning ? LOG_WARNING

@@ -19,14 +19,14 @@ using ploop::Volume;
 namespace {
 
 /** Who has had it last may be about to close it. */
-constexpr std::chrono::seconds closeWait{5};
+constexpr std::chrono::seconds releaseWait{5};
 
 Result<std::unique_ptr<Volume>> openVolume(const std::string& descriptor) {
     Volume::Options options;
     options.access = ploop::Access::ReadWrite;
     // As vz-ploopd does it: all entries are checked before the first write.
     options.recover = true;
-    options.wait = closeWait;
+    options.wait = releaseWait;
     return Volume::open(ploop::hostFiles(), descriptor, options);
 }
 
@@ -42,7 +42,7 @@ public:
     static Result<std::unique_ptr<Member>> take(const std::string& descriptor) {
         std::unique_ptr<Member> member(new Member(descriptor));
         // Who has worked on it last may be about to go, above all if it was killed.
-        auto deadline = std::chrono::steady_clock::now() + closeWait;
+        auto deadline = std::chrono::steady_clock::now() + releaseWait;
         for (;;) {
             VZ_TRY(auto attachment, find(descriptor));
             if (!attachment)

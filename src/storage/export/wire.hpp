@@ -16,6 +16,9 @@
  */
 namespace vz::exports {
 
+/** The descriptor by which vz-ploopd answers to who has started it. */
+constexpr int channelFd = 3;
+
 using Texts = std::vector<std::string>;
 
 /** Each text is ended by a zero byte. */

@@ -3,11 +3,15 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 
 namespace vz::ploop {
+
+/** How much is copied at a time, in bytes. */
+constexpr uint64_t copyPart = 1u << 20;
 
 /** Memory that is aligned for O_DIRECT. Throws std::bad_alloc. */
 class Buffer {

@@ -12,7 +12,6 @@ namespace vz::ploop {
 
 namespace {
 
-constexpr uint64_t copyPart = 1u << 20;
 constexpr std::string_view temporaryEnd = ".tmp";
 constexpr std::string_view redoMagic = "vz-ploop-tables1";
 

@@ -210,7 +210,6 @@ std::vector<Descriptor::Shot*> Descriptor::childrenOf(const Guid& guid) {
 }
 
 Result<std::vector<const Descriptor::Delta*>> Descriptor::chain(const Guid& guid) const {
-    constexpr size_t mostLevels = 127;
     std::vector<const Delta*> found;
     Guid at = guid;
     auto& self = const_cast<Descriptor&>(*this);

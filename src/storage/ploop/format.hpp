@@ -17,6 +17,7 @@ namespace vz::ploop {
 
 constexpr uint64_t sectorSize = 512;
 constexpr size_t headerSize = 64;
+constexpr size_t mostLevels = 127; ///< files of a chain
 
 constexpr uint32_t minClusterSectors = 64;     ///< 32 KiB
 constexpr uint32_t maxClusterSectors = 131072; ///< 64 MiB

@@ -9,14 +9,6 @@
 
 namespace vz::ploop {
 
-namespace {
-
-constexpr size_t mostLevels = 127;
-/** Clusters are copied in parts of this size. */
-constexpr uint64_t copyPart = 1u << 20;
-
-} // namespace
-
 Result<std::unique_ptr<Image>> Image::open(FileSystem& files, const std::vector<Link>& chain,
                                            const Options& options) {
     if (chain.empty() || chain.size() > mostLevels)

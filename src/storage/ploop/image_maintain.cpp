@@ -13,7 +13,6 @@ namespace vz::ploop {
 
 namespace {
 
-constexpr uint64_t copyPart = 1u << 20;
 /** How much data is moved between two flushes. */
 constexpr uint64_t batchBytes = 32u << 20;
 

@@ -11,7 +11,6 @@ namespace vz::ploop {
 namespace {
 
 constexpr size_t mostText = 1u << 20;
-constexpr size_t mostLevels = 127;
 
 Result<std::string> readText(FileSystem& files, const std::string& path) {
     VZ_TRY(auto file, files.open(path, Access::ReadOnly));

@@ -55,7 +55,7 @@ Volume::CreateOptions createOptions(const VolumeRequest& request, bool prealloca
     return options;
 }
 
-Result<std::unique_ptr<Volume>> openForWriting(const std::string& folder) {
+Result<std::unique_ptr<Volume>> openDraft(const std::string& folder) {
     Volume::Options options;
     options.access = Access::ReadWrite;
     return Volume::open(hostFiles(), folder + "/DiskDescriptor.xml", options);
@@ -67,7 +67,7 @@ Result<void> makeFileSystem(const std::string& folder, const std::string& type) 
     FormatOptions options;
     if (!type.empty())
         options.type = type;
-    VZ_TRY(auto volume, openForWriting(folder));
+    VZ_TRY(auto volume, openDraft(folder));
     if (auto formatted = formatDisk(volume->image(), folder, options); !formatted)
         return std::move(formatted).takeError().within(
             cat("no ", options.type, " file system can be made on a disk of ", volume->image().bytes(),
@@ -149,7 +149,7 @@ Result<void> copyImage(const Draft& draft, const VolumeRequest& request, const s
     if (!checkClusterSize(options.clusterSectors))
         options.clusterSectors = defaultClusterSectors;
     VZ_CHECK(Volume::create(hostFiles(), base, options));
-    VZ_TRY(auto made, openForWriting(draft.path()));
+    VZ_TRY(auto made, openDraft(draft.path()));
     VZ_CHECK(copyContent(from.image(), made->image()));
     VZ_CHECK(made->image().flush());
     return made->close();
