@@ -2,6 +2,7 @@
 #include "domain/validate_devices.hpp"
 
 #include "ct/packet_guard.hpp"
+#include "domain/validate.hpp"
 
 #include <arpa/inet.h>
 #include <net/if.h>
