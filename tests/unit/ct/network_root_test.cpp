@@ -2,6 +2,7 @@
 // Interfaces in network namespaces of the test's own: one that plays the host, one for the guest.
 #include "base/file.hpp"
 #include "ct/network.hpp"
+#include "private_host.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -15,23 +16,14 @@
 
 using namespace vz;
 using namespace vz::ct;
+using test::newNetns;
 
 namespace {
 
-UniqueFd newNetns() {
-    UniqueFd made;
-    std::thread([&] {
-        if (::unshare(CLONE_NEWNET) == 0)
-            made.reset(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-    }).join();
-    return made;
-}
-
-/** The calling thread is in a host-like namespace of its own with a bridge while this lives. */
-class PrivateHost {
+/** With a bridge. */
+class PrivateHost : test::PrivateHost {
 public:
-    PrivateHost() : before_(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) {
-        REQUIRE(::unshare(CLONE_NEWNET) == 0);
+    PrivateHost() {
         auto* socket = ::nl_socket_alloc();
         REQUIRE(::nl_connect(socket, NETLINK_ROUTE) == 0);
         auto* bridge = ::rtnl_link_bridge_alloc();
@@ -43,10 +35,6 @@ public:
         ::nl_socket_free(socket);
         REQUIRE(rc == 0);
     }
-    ~PrivateHost() { (void)::setns(before_.get(), CLONE_NEWNET); }
-
-private:
-    UniqueFd before_;
 };
 
 const InterfaceAddresses* named(const std::vector<InterfaceAddresses>& all, std::string_view name) {

@@ -5,6 +5,7 @@
 #include "ct/network.hpp"
 #include "ct/rtnl.hpp"
 #include "ct/venet.hpp"
+#include "private_host.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -21,29 +22,10 @@
 
 using namespace vz;
 using namespace vz::ct;
+using test::newNetns;
+using test::PrivateHost;
 
 namespace {
-
-UniqueFd newNetns() {
-    UniqueFd made;
-    std::thread([&] {
-        if (::unshare(CLONE_NEWNET) == 0)
-            made.reset(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-    }).join();
-    return made;
-}
-
-/** The calling thread is in a network namespace of its own while this lives. */
-class PrivateHost {
-public:
-    PrivateHost() : before_(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) {
-        REQUIRE(::unshare(CLONE_NEWNET) == 0);
-    }
-    ~PrivateHost() { (void)::setns(before_.get(), CLONE_NEWNET); }
-
-private:
-    UniqueFd before_;
-};
 
 #define GOOD(...)                                                                                            \
     do {                                                                                                     \
