@@ -214,6 +214,7 @@ def test_create_paused(conn, events, make_guest):
     domain.resume()
     guest.ready()
     assert domain.state()[0] == RUNNING
+    events.wait("lifecycle", "ct", RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED)
     lifecycle = events.lifecycle("ct")
     assert lifecycle[0][0] == STARTED
     assert (SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED) in lifecycle
