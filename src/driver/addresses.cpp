@@ -1,28 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What addresses a container has: by its own kernel, or by the leases of libvirt's networks.
 #include "ct/network.hpp"
+#include "driver/client_memory.hpp"
 #include "driver/methods.hpp"
 #include "driver/network_ports.hpp"
 
 #include <libvirt/libvirt.h>
 
-#include <cstring>
-
 namespace vz::driver {
 
 namespace {
-
-template<typename T>
-T* allocate(size_t count) {
-    auto* memory = static_cast<T*>(std::calloc(std::max<size_t>(count, 1), sizeof(T)));
-    if (!memory)
-        throw std::bad_alloc();
-    return memory;
-}
-
-char* copy(const std::string& text) {
-    return ::strdup(text.c_str());
-}
 
 /** What the kernel of the container knows is what an agent would tell, and more than the host's ARP table
  * has. */
@@ -49,14 +36,14 @@ Result<std::vector<ct::InterfaceAddresses>> addressesLeased(const DomainCall& ca
 
 virDomainInterfacePtr publicForm(const ct::InterfaceAddresses& from) {
     auto* interface = allocate<virDomainInterface>(1);
-    interface->name = copy(from.name);
-    interface->hwaddr = from.mac.empty() ? nullptr : copy(from.mac);
+    interface->name = copyText(from.name);
+    interface->hwaddr = from.mac.empty() ? nullptr : copyText(from.mac);
     interface->addrs = allocate<virDomainIPAddress>(from.addresses.size());
     for (const auto& address : from.addresses) {
         auto& out = interface->addrs[interface->naddrs++];
         bool v6 = address.address.find(':') != std::string::npos;
         out.type = v6 ? VIR_IP_ADDR_TYPE_IPV6 : VIR_IP_ADDR_TYPE_IPV4;
-        out.addr = copy(address.address);
+        out.addr = copyText(address.address);
         out.prefix = address.prefix;
     }
     return interface;

@@ -2,6 +2,7 @@
 // What reaches into a running container: console, namespaces, signals, facts.
 #include "ct/guest_facts.hpp"
 #include "ct/network.hpp"
+#include "driver/client_memory.hpp"
 #include "driver/methods.hpp"
 #include "driver/typed_params.hpp"
 
@@ -13,18 +14,6 @@
 namespace vz::driver {
 
 namespace {
-
-template<typename T>
-T* allocate(size_t count = 1) {
-    auto* memory = static_cast<T*>(std::calloc(std::max<size_t>(count, 1), sizeof(T)));
-    if (!memory)
-        throw std::bad_alloc();
-    return memory;
-}
-
-char* copy(const std::string& text) {
-    return ::strdup(text.c_str());
-}
 
 Result<size_t> consoleIndex(const domain::Definition& definition, const char* device) {
     if (definition.consoles.empty())
@@ -138,9 +127,9 @@ Result<int> getFsInfo(const DomainCall& call, virDomainFSInfoPtr** info, unsigne
     auto** list = allocate<virDomainFSInfoPtr>(found.size() + 1);
     for (size_t i = 0; i < found.size(); ++i) {
         list[i] = allocate<virDomainFSInfo>();
-        list[i]->mountpoint = copy(found[i].mountPoint);
-        list[i]->name = copy(found[i].source);
-        list[i]->fstype = copy(found[i].type);
+        list[i]->mountpoint = copyText(found[i].mountPoint);
+        list[i]->name = copyText(found[i].source);
+        list[i]->fstype = copyText(found[i].type);
     }
     *info = list;
     return static_cast<int>(found.size());

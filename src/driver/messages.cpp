@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // What virsh dominfo tells of a container's settings: those that contradict each other, and those without
 // effect.
+#include "driver/client_memory.hpp"
 #include "driver/io_limits.hpp"
 #include "driver/methods.hpp"
-
-#include <cstdlib>
 
 namespace vz::driver {
 
@@ -44,11 +43,9 @@ Result<int> getMessages(const DomainCall& call, char*** messages, unsigned int f
             texts.insert(texts.end(), idle.begin(), idle.end());
         }
     }
-    auto** list = static_cast<char**>(std::calloc(texts.size() + 1, sizeof(char*)));
-    if (!list)
-        throw std::bad_alloc();
+    auto** list = allocate<char*>(texts.size() + 1);
     for (size_t i = 0; i < texts.size(); ++i)
-        list[i] = ::strdup(texts[i].c_str());
+        list[i] = copyText(texts[i]);
     *messages = list;
     return static_cast<int>(texts.size());
 }

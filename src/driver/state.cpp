@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "base/log.hpp"
 #include "ct/guest_facts.hpp"
+#include "driver/client_memory.hpp"
 #include "driver/methods.hpp"
 
 #include <cstdio>
@@ -146,9 +147,7 @@ Result<void> getSecurityLabel(const DomainCall& call, virSecurityLabelPtr label)
 }
 
 Result<int> getSecurityLabelList(const DomainCall& call, virSecurityLabelPtr* labels) {
-    auto* label = static_cast<virSecurityLabelPtr>(std::calloc(1, sizeof(virSecurityLabel)));
-    if (!label)
-        throw std::bad_alloc();
+    auto* label = allocate<virSecurityLabel>();
     *labels = label;
     VZ_CHECK(getSecurityLabel(call, label));
     return 1;
