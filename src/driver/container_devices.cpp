@@ -157,7 +157,9 @@ Result<void> ContainerDomain::detachLive(const domain::Config::Device& device) {
     VZ_TRY(auto changed, before.withoutDevice(driver_.parser(), device));
     VZ_TRY(auto parts, liveParts());
     // One that is gone from the host must not keep another in the container.
-    const auto limits = blockLimits(before.definition(), parts.disks).valueOr({});
+    std::vector<ct::BlockLimit> limits;
+    if (isOnBlocks(device))
+        limits = blockLimits(before.definition(), parts.disks).valueOr({});
     if (auto detached = detachDevice(before, device, parts); !detached) {
         driver_.events().deviceRemovalFailed(subject(), device.alias);
         return detached;

@@ -70,7 +70,7 @@ void addSettings(xmlNode* root, const domain::Interface& interface) {
         xml::setAttribute(xml::addChild(root, "port"), "isolated", "yes");
 }
 
-/** @p plug: what the port is known to be plugged into; empty for a new one. */
+/** With what it is plugged into if that is known: of the port that the interface has already. */
 Result<std::string> portXml(const InterfaceOwner& owner, const domain::Interface& interface,
                             const std::string& id) {
     VZ_TRY(auto doc, xml::parse("<networkport/>"));
