@@ -217,9 +217,7 @@ Result<void> unshapeIncoming(RtSocket& socket, int hostEnd, const std::string& w
 
 Result<void> setBandwidth(const std::string& hostName, const Bandwidth& limits) {
     VZ_TRY(auto socket, RtSocket::open());
-    VZ_TRY(int index, socket.indexOf(hostName));
-    if (!index)
-        return fail(ErrorCode::DeviceMissing, "there is no network interface ", hostName);
+    VZ_TRY(int index, socket.needIndex(hostName));
     auto what = cat("cannot limit the bandwidth of ", hostName);
     VZ_CHECK(limits.inbound ? shape(socket, index, limits.inbound, what) : unshape(socket, index, what));
     return limits.outbound ? shapeIncoming(socket, index, hostName, limits.outbound, what)

@@ -82,6 +82,8 @@ Result<void> describe(int fd, Info& info) {
 } // namespace
 
 void Code::add(int code, int destination, int source, int offset, int32_t immediate) {
+    if (!reachable_)
+        return;
     instructions_.push_back({.code = static_cast<__u8>(code),
                              .dst_reg = static_cast<__u8>(destination & 15),
                              .src_reg = static_cast<__u8>(source & 15),
@@ -90,7 +92,8 @@ void Code::add(int code, int destination, int source, int offset, int32_t immedi
 }
 
 void Code::add(int code, int destination, int source, Label to, int32_t immediate) {
-    jumps_.push_back({instructions_.size(), to.index});
+    if (reachable_)
+        jumps_.push_back({instructions_.size(), to.index});
     add(code, destination, source, 0, immediate);
 }
 
@@ -106,6 +109,7 @@ Label Code::label() {
 
 void Code::place(Label label) {
     labels_.at(label.index) = instructions_.size();
+    reachable_ = reachable_ || std::ranges::find(jumps_, label.index, &Jump::label) != jumps_.end();
 }
 
 void Code::set(Register to, int32_t value) {
@@ -138,6 +142,7 @@ void Code::atomic(int operation, Width width, Register base, int offset, Registe
 
 void Code::jump(Label to) {
     add(BPF_JMP | BPF_JA, 0, 0, to, 0);
+    reachable_ = false;
 }
 
 void Code::jumpIf(int condition, Register left, int32_t right, Label to) {
@@ -148,6 +153,10 @@ void Code::jumpIf(int condition, Register left, Register right, Label to) {
     add(BPF_JMP | condition | BPF_X, left, right, to, 0);
 }
 
+void Code::jumpIfWord(int condition, Register left, uint32_t right, Label to) {
+    add(BPF_JMP32 | condition | BPF_K, left, 0, to, static_cast<int32_t>(right));
+}
+
 void Code::call(int32_t helper) {
     add(BPF_JMP | BPF_CALL, 0, 0, 0, helper);
 }
@@ -155,6 +164,7 @@ void Code::call(int32_t helper) {
 void Code::exit(int32_t value) {
     set(r0, value);
     add(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+    reachable_ = false;
 }
 
 void Code::constant(Register to, uint64_t value) {

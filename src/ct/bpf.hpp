@@ -13,9 +13,9 @@
 #include <vector>
 
 /**
- * Small BPF programs on cgroup2 groups, by bpf(2) alone. A program is attached to its group, and its maps
- * hang on it: all of it goes with the group, whoever dies before, and is found again through the group.
- * Formats: linux/bpf.h, linux/btf.h, Documentation/bpf/ of the kernel.
+ * Small BPF programs, by bpf(2) alone: for links (packet_guard.hpp), and on cgroup2 groups. There a program
+ * is attached to its group, and its maps hang on it: all of it goes with the group, whoever dies before, and
+ * is found again through the group. Formats: linux/bpf.h, linux/btf.h, Documentation/bpf/ of the kernel.
  */
 namespace vz::ct::bpf {
 
@@ -27,7 +27,7 @@ struct Label {
     size_t index;
 };
 
-/** A program while it is written down. */
+/** A program while it is written down. What nothing leads to is left out: the kernel refuses such code. */
 class Code {
 public:
     Label label();
@@ -47,6 +47,8 @@ public:
     /** BPF_JEQ, BPF_JGT ... (unsigned), on 64 bits. */
     void jumpIf(int condition, Register left, int32_t right, Label to);
     void jumpIf(int condition, Register left, Register right, Label to);
+    /** The same on the low 32 bits. */
+    void jumpIfWord(int condition, Register left, uint32_t right, Label to);
     void call(int32_t helper);
     void exit(int32_t value);
 
@@ -68,6 +70,7 @@ private:
     std::vector<bpf_insn> instructions_;
     std::vector<size_t> labels_; // where each is; none: npos
     std::vector<Jump> jumps_;
+    bool reachable_ = true; // whether something leads to what is written next
 };
 
 /** What is loaded and where it belongs: BPF_PROG_TYPE_*, BPF_CGROUP_*. */

@@ -10,9 +10,7 @@ namespace vz::ct {
 
 Result<void> setPortIsolated(const std::string& hostName, bool isolated) {
     VZ_TRY(auto socket, RtSocket::open());
-    VZ_TRY(int index, socket.indexOf(hostName));
-    if (!index)
-        return fail(ErrorCode::DeviceMissing, "there is no network interface ", hostName);
+    VZ_TRY(int index, socket.needIndex(hostName));
     ifinfomsg header{};
     header.ifi_family = AF_BRIDGE;
     header.ifi_index = index;

@@ -2,76 +2,26 @@
 #include "ct/packet_guard.hpp"
 
 #include "base/text.hpp"
+#include "ct/bpf.hpp"
 #include "ct/traffic_control.hpp"
 
 #include <arpa/inet.h>
 #include <array>
-#include <cerrno>
 #include <cstddef>
-#include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <optional>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 namespace vz::ct {
 
 namespace {
 
+using namespace bpf;
+
 using MacBytes = std::array<uint8_t, 6>;
 
-/** Instructions with jumps forward. What no jump leads to is left out: the kernel refuses such code. */
-class Assembler {
-public:
-    using Label = size_t;
-    Label label() {
-        labels_.emplace_back();
-        return labels_.size() - 1;
-    }
-    void bind(Label label) {
-        for (size_t jump : labels_[label])
-            code_[jump].off = static_cast<__s16>(code_.size() - jump - 1);
-        reachable_ = reachable_ || !labels_[label].empty();
-    }
-    void add(int code, int destination, int source, int offset, int immediate) {
-        if (reachable_)
-            code_.push_back({.code = static_cast<__u8>(code),
-                             .dst_reg = static_cast<__u8>(destination & 15),
-                             .src_reg = static_cast<__u8>(source & 15),
-                             .off = static_cast<__s16>(offset),
-                             .imm = immediate});
-    }
-    void jump(Label to) {
-        jumpBy(BPF_JMP | BPF_JA, 0, 0, to);
-        reachable_ = false;
-    }
-    /** Compares the low 32 bits with a constant. */
-    void jumpIf(int condition, int reg, uint32_t value, Label to) {
-        jumpBy(BPF_JMP32 | condition | BPF_K, reg, value, to);
-    }
-    void set(int reg, int value) { add(BPF_ALU64 | BPF_MOV | BPF_K, reg, 0, 0, value); }
-    void copy(int to, int from) { add(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0); }
-    void end(int value) {
-        set(BPF_REG_0, value);
-        add(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
-        reachable_ = false;
-    }
-    std::vector<bpf_insn> finish() { return std::move(code_); }
-
-private:
-    void jumpBy(int code, int reg, uint32_t value, Label to) {
-        if (!reachable_)
-            return;
-        labels_[to].push_back(code_.size());
-        add(code, reg, 0, 0, static_cast<int>(value));
-    }
-
-    std::vector<bpf_insn> code_;
-    std::vector<std::vector<size_t>> labels_; // the jumps to each
-    bool reachable_ = true;
-};
+constexpr ProgramKind guardKind{BPF_PROG_TYPE_SCHED_CLS, 0};
 
 struct Allowed {
     MacBytes mac{};
@@ -99,8 +49,8 @@ class GuardProgram {
 public:
     GuardProgram(PacketGuard::Kind kind, Allowed allowed) : kind_(kind), allowed_(std::move(allowed)) {}
 
-    std::vector<bpf_insn> build() {
-        code_.copy(BPF_REG_6, BPF_REG_1);
+    Code build() {
+        code_.copy(r6, r1);
         fetch(0, ETH_HLEN);
         if (kind_ != PacketGuard::Kind::Routed)
             unlessMac(offsetof(ethhdr, h_source), drop_);
@@ -108,11 +58,11 @@ public:
             code_.jump(pass_);
         else
             checkProtocol();
-        code_.bind(drop_);
-        code_.end(TC_ACT_SHOT);
-        code_.bind(pass_);
-        code_.end(TC_ACT_UNSPEC); // the next filter
-        return code_.finish();
+        code_.place(drop_);
+        code_.exit(TC_ACT_SHOT);
+        code_.place(pass_);
+        code_.exit(TC_ACT_UNSPEC); // the next filter
+        return std::move(code_);
     }
 
 private:
@@ -122,55 +72,53 @@ private:
 
     /** Copies @p size bytes from @p offset of the frame to the buffer. */
     void fetch(int offset, int size) {
-        code_.copy(BPF_REG_1, BPF_REG_6);
-        code_.set(BPF_REG_2, offset);
-        code_.copy(BPF_REG_3, BPF_REG_10);
-        code_.add(BPF_ALU64 | BPF_ADD | BPF_K, BPF_REG_3, 0, 0, buffer);
-        code_.set(BPF_REG_4, size);
-        code_.add(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_skb_load_bytes);
-        code_.jumpIf(BPF_JNE, BPF_REG_0, 0, drop_);
+        code_.copy(r1, r6);
+        code_.set(r2, offset);
+        code_.copy(r3, r10);
+        code_.compute(BPF_ADD, r3, buffer);
+        code_.set(r4, size);
+        code_.call(BPF_FUNC_skb_load_bytes);
+        code_.jumpIf(BPF_JNE, r0, 0, drop_);
     }
-    void load(int size, size_t offset) {
-        code_.add(BPF_LDX | BPF_MEM | size, BPF_REG_0, BPF_REG_10, buffer + static_cast<int>(offset), 0);
+    void load(Width width, size_t offset) { code_.load(width, r0, r10, buffer + static_cast<int>(offset)); }
+    void unless(Width width, size_t offset, uint32_t value, Label to) {
+        load(width, offset);
+        code_.jumpIfWord(BPF_JNE, r0, value, to);
     }
-    void unless(int size, size_t offset, uint32_t value, Assembler::Label to) {
-        load(size, offset);
-        code_.jumpIf(BPF_JNE, BPF_REG_0, value, to);
-    }
-    void unlessMac(size_t offset, Assembler::Label to) {
+    void unlessMac(size_t offset, Label to) {
         for (size_t part = 0; part < allowed_.mac.size(); part += 2) // a word would not be aligned
-            unless(BPF_H, offset + part, half(allowed_.mac.data() + part), to);
+            unless(Width::Half, offset + part, half(allowed_.mac.data() + part), to);
     }
     /** Goes to @p to if the buffer has @p address at @p offset. */
-    void ifAddress(size_t offset, const in6_addr& address, Assembler::Label to) {
+    void ifAddress(size_t offset, const in6_addr& address, Label to) {
         auto other = code_.label();
         for (size_t part = 0; part < sizeof address; part += 4)
-            unless(BPF_W, offset + part, word(address.s6_addr + part), other);
+            unless(Width::Word, offset + part, word(address.s6_addr + part), other);
         code_.jump(to);
-        code_.bind(other);
+        code_.place(other);
     }
 
     void checkProtocol() {
-        code_.add(BPF_LDX | BPF_MEM | BPF_W, BPF_REG_0, BPF_REG_6, offsetof(__sk_buff, vlan_present), 0);
-        code_.jumpIf(BPF_JNE, BPF_REG_0, 0, drop_);
+        code_.load(Width::Word, r0, r6, offsetof(__sk_buff, vlan_present));
+        code_.jumpIf(BPF_JNE, r0, 0, drop_);
         auto notIp4 = code_.label(), notIp6 = code_.label();
-        unless(BPF_H, offsetof(ethhdr, h_proto), htons(ETH_P_IP), notIp4);
+        unless(Width::Half, offsetof(ethhdr, h_proto), htons(ETH_P_IP), notIp4);
         checkIp4();
-        code_.bind(notIp4);
-        unless(BPF_H, offsetof(ethhdr, h_proto), htons(ETH_P_IPV6), notIp6);
+        code_.place(notIp4);
+        unless(Width::Half, offsetof(ethhdr, h_proto), htons(ETH_P_IPV6), notIp6);
         checkIp6();
-        code_.bind(notIp6);
+        code_.place(notIp6);
         if (kind_ == PacketGuard::Kind::Address) {
-            unless(BPF_H, offsetof(ethhdr, h_proto), htons(ETH_P_ARP), drop_);
+            unless(Width::Half, offsetof(ethhdr, h_proto), htons(ETH_P_ARP), drop_);
             checkArp();
         }
     }
 
     void checkIp4() {
         fetch(ipHeader + 12, 4);
-        load(BPF_W, 0);
+        load(Width::Word, 0);
         for (const auto& address : allowed_.v4)
-            code_.jumpIf(BPF_JEQ, BPF_REG_0, address.s_addr, pass_);
+            code_.jumpIfWord(BPF_JEQ, r0, address.s_addr, pass_);
         code_.jump(drop_);
     }
 
@@ -179,10 +127,10 @@ private:
         fetch(ETH_HLEN + 8, 6);
         unlessMac(0, drop_);
         fetch(ETH_HLEN + 14, 4);
-        load(BPF_W, 0);
-        code_.jumpIf(BPF_JEQ, BPF_REG_0, 0, pass_);
+        load(Width::Word, 0);
+        code_.jumpIf(BPF_JEQ, r0, 0, pass_);
         for (const auto& address : allowed_.v4)
-            code_.jumpIf(BPF_JEQ, BPF_REG_0, address.s_addr, pass_);
+            code_.jumpIfWord(BPF_JEQ, r0, address.s_addr, pass_);
         code_.jump(drop_);
     }
 
@@ -195,11 +143,11 @@ private:
             auto unspecified = code_.label();
             ifAddress(0, in6addr_any, unspecified);
             code_.jump(drop_);
-            code_.bind(unspecified);
+            code_.place(unspecified);
             checkUnspecified();
         }
         code_.jump(drop_);
-        code_.bind(known);
+        code_.place(known);
         if (kind_ == PacketGuard::Kind::Address)
             checkNext();
         code_.jump(pass_);
@@ -209,22 +157,22 @@ private:
     void checkUnspecified() {
         auto notIcmp = code_.label();
         fetch(ipHeader + 6, 1);
-        unless(BPF_B, 0, IPPROTO_ICMPV6, notIcmp);
+        unless(Width::Byte, 0, IPPROTO_ICMPV6, notIcmp);
         fetch(afterIp6, 1);
-        unless(BPF_B, 0, ND_NEIGHBOR_SOLICIT, drop_);
+        unless(Width::Byte, 0, ND_NEIGHBOR_SOLICIT, drop_);
         code_.jump(pass_);
-        code_.bind(notIcmp);
-        unless(BPF_B, 0, IPPROTO_HOPOPTS, drop_);
+        code_.place(notIcmp);
+        unless(Width::Byte, 0, IPPROTO_HOPOPTS, drop_);
         checkMulticastReport();
     }
 
     /** A header with options is that of a multicast report, or hides something. */
     void checkMulticastReport() {
         fetch(afterIp6, 9);
-        unless(BPF_H, 0, half("\x3a\x00"), drop_); // ICMPv6 follows after 8 bytes
-        load(BPF_B, 8);
+        unless(Width::Half, 0, half("\x3a\x00"), drop_); // ICMPv6 follows after 8 bytes
+        load(Width::Byte, 8);
         for (uint32_t type : {MLD_LISTENER_REPORT, MLD_LISTENER_REDUCTION, 143})
-            code_.jumpIf(BPF_JEQ, BPF_REG_0, type, pass_);
+            code_.jumpIfWord(BPF_JEQ, r0, type, pass_);
         code_.jump(drop_);
     }
 
@@ -232,19 +180,19 @@ private:
     void checkNext() {
         auto notOptions = code_.label(), icmp = code_.label();
         fetch(ipHeader + 6, 1);
-        unless(BPF_B, 0, IPPROTO_HOPOPTS, notOptions);
+        unless(Width::Byte, 0, IPPROTO_HOPOPTS, notOptions);
         checkMulticastReport();
-        code_.bind(notOptions);
+        code_.place(notOptions);
         for (uint32_t header : {IPPROTO_ROUTING, IPPROTO_DSTOPTS, IPPROTO_MH})
-            code_.jumpIf(BPF_JEQ, BPF_REG_0, header, drop_);
-        code_.jumpIf(BPF_JEQ, BPF_REG_0, IPPROTO_ICMPV6, icmp);
+            code_.jumpIfWord(BPF_JEQ, r0, header, drop_);
+        code_.jumpIfWord(BPF_JEQ, r0, IPPROTO_ICMPV6, icmp);
         code_.jump(pass_);
-        code_.bind(icmp);
+        code_.place(icmp);
         fetch(afterIp6, 1);
-        load(BPF_B, 0);
+        load(Width::Byte, 0);
         for (uint32_t type : {ND_ROUTER_ADVERT, ND_REDIRECT})
-            code_.jumpIf(BPF_JEQ, BPF_REG_0, type, drop_);
-        code_.jumpIf(BPF_JNE, BPF_REG_0, ND_NEIGHBOR_ADVERT, pass_);
+            code_.jumpIfWord(BPF_JEQ, r0, type, drop_);
+        code_.jumpIfWord(BPF_JNE, r0, ND_NEIGHBOR_ADVERT, pass_);
         fetch(afterIp6 + 8, 16);
         for (const auto& address : allowed_.v6)
             ifAddress(0, address, pass_);
@@ -253,8 +201,8 @@ private:
 
     PacketGuard::Kind kind_;
     Allowed allowed_;
-    Assembler code_;
-    Assembler::Label drop_ = code_.label(), pass_ = code_.label();
+    Code code_;
+    Label drop_ = code_.label(), pass_ = code_.label();
 };
 
 std::optional<MacBytes> parseMac(const std::string& text) {
@@ -307,37 +255,17 @@ Result<Allowed> allowedBy(const PacketGuard& guard) {
     return allowed;
 }
 
-Result<UniqueFd> loadProgram(const std::vector<bpf_insn>& program) {
-    static constexpr char license[] = "LGPL";
-    bpf_attr attributes{};
-    attributes.prog_type = BPF_PROG_TYPE_SCHED_CLS;
-    attributes.insns = reinterpret_cast<uint64_t>(program.data());
-    attributes.insn_cnt = static_cast<uint32_t>(program.size());
-    attributes.license = reinterpret_cast<uint64_t>(license);
-    UniqueFd fd(static_cast<int>(::syscall(SYS_bpf, BPF_PROG_LOAD, &attributes, sizeof attributes)));
-    if (!fd)
-        return failErrno(errno, "cannot load the BPF program that guards an interface");
-    return fd;
-}
-
-Result<int> indexOf(RtSocket& socket, const std::string& hostName) {
-    VZ_TRY(int index, socket.indexOf(hostName));
-    if (!index)
-        return fail(ErrorCode::DeviceMissing, "there is no network interface ", hostName);
-    return index;
-}
-
 } // namespace
 
 Result<UniqueFd> loadPacketGuard(const PacketGuard& guard) {
     VZ_TRY(auto allowed, allowedBy(guard));
-    return loadProgram(GuardProgram(guard.kind, std::move(allowed)).build());
+    return bpf::load(guardKind, "vz_guard", GuardProgram(guard.kind, std::move(allowed)).build());
 }
 
 Result<void> setPacketGuard(const std::string& hostName, const PacketGuard& guard) {
     VZ_TRY(auto program, loadPacketGuard(guard));
     VZ_TRY(auto socket, RtSocket::open());
-    VZ_TRY(int index, indexOf(socket, hostName));
+    VZ_TRY(int index, socket.needIndex(hostName));
     auto what = cat("cannot guard the interface ", hostName);
     VZ_CHECK(openIngress(socket, index, what));
     auto message = filterMessage(RTM_NEWTFILTER, NLM_F_CREATE, index, FilterPlace::Guard, 1);
@@ -355,7 +283,7 @@ Result<void> setPacketGuard(const std::string& hostName, const PacketGuard& guar
 
 Result<void> removePacketGuard(const std::string& hostName) {
     VZ_TRY(auto socket, RtSocket::open());
-    VZ_TRY(int index, indexOf(socket, hostName));
+    VZ_TRY(int index, socket.needIndex(hostName));
     return removeFilter(socket, index, FilterPlace::Guard, cat("cannot stop guarding ", hostName));
 }
 

@@ -169,4 +169,11 @@ Result<int> RtSocket::indexOf(const std::string& name) {
     return index;
 }
 
+Result<int> RtSocket::needIndex(const std::string& name) {
+    VZ_TRY(int index, indexOf(name));
+    if (!index)
+        return fail(ErrorCode::DeviceMissing, "there is no network interface ", name);
+    return index;
+}
+
 } // namespace vz::ct

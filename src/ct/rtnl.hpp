@@ -110,6 +110,8 @@ public:
 
     /** Index of an interface; 0 if there is none of that name. */
     Result<int> indexOf(const std::string& name);
+    /** The same; DeviceMissing if there is none. */
+    Result<int> needIndex(const std::string& name);
 
 private:
     explicit RtSocket(UniqueFd fd) : fd_(std::move(fd)) {}

@@ -34,3 +34,22 @@ TEST_CASE("a BPF program with a label that is nowhere, or behind, is not finishe
     back.jump(start);
     CHECK_FALSE(back.finish());
 }
+
+TEST_CASE("what nothing leads to is left out of a BPF program, for the kernel refuses it") {
+    Code code;
+    auto first = code.label(), second = code.label();
+    code.jumpIfWord(BPF_JEQ, r1, 0x80000000, first);
+    code.exit(1);
+    code.place(second); // nothing jumps here
+    code.set(r0, 5);
+    code.jump(second);
+    code.place(first);
+    code.exit(0);
+    code.exit(2);
+    auto program = code.finish();
+    REQUIRE(program);
+    REQUIRE(program->size() == 5);
+    CHECK((*program)[0].code == (BPF_JMP32 | BPF_JEQ | BPF_K));
+    CHECK((*program)[0].off == 2);
+    CHECK((*program)[3].imm == 0);
+}
