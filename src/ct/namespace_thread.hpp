@@ -18,7 +18,7 @@ auto inNamespace(int ns, int type, Work work) -> decltype(work()) {
         if (::setns(ns, type) < 0)
             result.emplace(failErrno(errno, "cannot enter a namespace of the container"));
         else
-            result.emplace(work());
+            result = work(); // emplace() of a socket is taken for an error by gcc 12 at -O2
     }).join();
     return *std::move(result);
 }
