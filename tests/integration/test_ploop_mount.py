@@ -14,7 +14,7 @@ import zlib
 import pytest
 from harness import build
 from harness.guest import wait_for
-from harness.images import TOP, Images, e2fsck, may_grow_mounted, size_of, sync_file_system
+from harness.images import TOP, checked, e2fsck, may_grow_mounted, size_of, sync_file_system
 
 pytestmark = pytest.mark.usefixtures("private_mounts")
 SNAPSHOT = "{11111111-1111-4111-8111-111111111111}"
@@ -23,12 +23,8 @@ MIB = 1 << 20
 
 @pytest.fixture
 def images(tmp_path):
-    made = Images(tmp_path)
-    try:
+    with checked(tmp_path) as made:
         yield made
-        made.check()
-    finally:
-        made.close()
 
 
 def write(path, size, seed=0):

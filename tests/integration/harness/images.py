@@ -96,29 +96,12 @@ class Images:
 
     def processes(self):
         """The vz-ploopd processes of the images in this folder."""
-        found = []
-        for path in glob.glob("/proc/[0-9]*/cmdline"):
-            try:
-                with open(path, "rb") as file:
-                    words = file.read().decode(errors="replace").split("\0")
-                if words[0] == build.ploopd() and words[1].startswith(os.path.realpath(self.folder) + "/"):
-                    found.append(int(path.split("/")[2]))
-            except OSError:
-                pass
-        return found
+        return [pid for pid, words in _commands()
+                if words[0] == build.ploopd() and words[1].startswith(os.path.realpath(self.folder) + "/")]
 
     def guards(self):
         """The processes that see to the end of network block devices."""
-        found = []
-        for path in glob.glob("/proc/[0-9]*/cmdline"):
-            try:
-                with open(path, "rb") as file:
-                    words = file.read().decode(errors="replace").split("\0")
-                if words[1:2] == ["--guard-nbd"] and int(words[2]) in self._seen.values():
-                    found.append(int(path.split("/")[2]))
-            except OSError:
-                pass
-        return found
+        return [pid for pid, words in _commands() if words[1] == "--guard-nbd" and int(words[2]) in self._seen.values()]
 
     def kill(self, processes=None):
         """Kills the vz-ploopd processes, or those given, and waits until the kernel has closed their files as well."""
@@ -154,12 +137,36 @@ class Images:
         for line in reversed(self.mounts()):
             subprocess.run(["umount", "-l", line.split()[4]], check=False)
         for pid in self.processes() + self.guards():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # a guard ends by itself
+                os.kill(pid, signal.SIGKILL)
         for device, number in self._seen.items():
             if is_bound(device) and sequence_of(device) == number:
                 # Of a network block device no mount is left by now, so that it has only to be told.
                 tool = ["losetup", "-d"] if "loop" in device else [build.ploop(), "umount", "-d"]
                 subprocess.run([*tool, device], env=self.environment(), check=False)
+
+
+def _commands():
+    """Processes and the words that they were started with, which are two at least."""
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as file:
+                words = file.read().decode(errors="replace").split("\0")
+        except OSError:
+            continue  # gone meanwhile
+        if len(words) > 2:  # there is an empty one behind the last
+            yield int(path.split("/")[2]), words
+
+
+@contextlib.contextmanager
+def checked(folder):
+    """Images of which nothing may be left in the end."""
+    made = Images(folder)
+    try:
+        yield made
+        made.check()
+    finally:
+        made.close()
 
 
 def backend_of(device):
