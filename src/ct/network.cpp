@@ -10,7 +10,7 @@
 #include <netlink/route/link/veth.h>
 
 #include <fcntl.h>
-#include <linux/if.h>
+#include <net/if.h>
 
 namespace vz::ct {
 
