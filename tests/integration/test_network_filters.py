@@ -10,6 +10,10 @@ import sys
 
 import pytest
 from harness.guest import wait_for
+from harness.interfaces import ports
+from harness.private_daemon import MODULES
+
+pytest_plugins = ["harness.interface_fixtures"]
 
 FILTER = """<filter name='{name}' chain='ipv4'>
   <rule action='return' direction='out' priority='100'><ip srcipaddr='$IP'/></rule>
@@ -96,6 +100,24 @@ def test_filters_after_a_crash(daemon, filters, make_guest):
     wait_for(lambda: not bindings(daemon), what="the end of the filter")
 
 
+def test_what_is_left_waits_for_its_drivers(daemon, filters, make_network, make_guest):
+    """A container ends with its daemon, and the next daemon ends before the other drivers have heard of it."""
+    make_network("<bridge name='vziso0' stp='off'/>")
+    guest = make_guest(devices=f"<interface type='network'><source network='lan'/>{USE.format('one')}</interface>")
+    supervisor = guest.define().start().ready().supervisor()
+    assert bindings(daemon) and ports(daemon)
+    daemon.kill9()
+    os.kill(supervisor, signal.SIGKILL)
+    daemon.change_modules(())
+    daemon.start()
+    assert guest.state().startswith("shut off")
+    assert not os.path.exists(os.path.join(daemon.folder, "run/vz", guest.uuid))
+    daemon.kill9()
+    daemon.change_modules(MODULES)
+    daemon.start()
+    wait_for(lambda: not bindings(daemon) and not ports(daemon), what="the end of the filter and the port")
+
+
 def test_a_start_without_its_filter_fails(daemon, make_guest):
     make_guest(devices=INTERFACE.format(USE.format("nonsuch"))).define()
     done = daemon.virsh("start", "ct", check=False)
@@ -121,11 +143,11 @@ def test_its_own_firewall(daemon, make_guest):
     program = copy_program(guest, shutil.which("iptables-nft"), ["/usr/lib/x86_64-linux-gnu/xtables"])
     os.symlink(program, guest.path("/bin/iptables-nft"))
     guest.define().start().ready()
-    before = daemon.run("iptables-nft-save", check=False).stdout
+    before = daemon.run("iptables-nft", "-S").stdout
     guest.inside("/bin/iptables-nft", "-A", "INPUT", "-s", "192.0.2.1", "-j", "DROP")
     assert "192.0.2.1" in guest.inside("/bin/iptables-nft", "-S")
     assert not pings(guest, "192.0.2.1")
-    assert daemon.run("iptables-nft-save", check=False).stdout == before
+    assert daemon.run("iptables-nft", "-S").stdout == before
     guest.inside("/bin/iptables-nft", "-F", "INPUT")
     assert pings(guest, "192.0.2.1")
 
