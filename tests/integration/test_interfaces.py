@@ -64,6 +64,28 @@ def test_other_networks(daemon, make_network, make_guest, uplink, bridge, kind):
     assert not ports(daemon)
 
 
+@pytest.mark.host
+@pytest.mark.parametrize("mode", ["nat", "route", "open", "isolated"])
+def test_ways_out_of_a_network(daemon, neighbour, make_network, make_guest, mode):
+    """To a neighbour of the host, who knows a way back only where the network's own addresses are to be seen."""
+    forward = "" if mode == "isolated" else f"<forward mode='{mode}'/>"
+    make_network(f"{forward}<bridge name='vznet0' stp='off'/><dns enable='no'/>"
+                 "<ip address='198.51.100.254' netmask='255.255.255.0'/>")
+    if mode != "nat":
+        daemon.run(*neighbour, "ip", "route", "add", "198.51.100.0/24", "via", "192.0.2.1")
+    guest = make_guest(devices="""<interface type='network'><source network='lan'/>
+        <ip address='198.51.100.1' family='ipv4' prefix='24'/>
+        <route family='ipv4' address='0.0.0.0' prefix='0' gateway='198.51.100.254'/></interface>""")
+    guest.define().start().ready()
+    ping(guest, "198.51.100.254")
+    if mode == "isolated":
+        assert "1 packets received" not in guest.inside("/bin/ping", "-c", "1", "-W", "1", "192.0.2.2", check=False)
+        return
+    ping(guest, "192.0.2.2")
+    if mode != "nat":
+        exchange(daemon, guest, "198.51.100.1", neighbour)
+
+
 def test_network_that_is_not_active(daemon, make_network, make_guest):
     make_network("<bridge name='vziso0'/>")
     daemon.virsh("net-destroy", "lan")

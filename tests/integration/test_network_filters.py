@@ -69,6 +69,7 @@ def update(daemon, guest, extra, check=True):
     return daemon.virsh("update-device", guest.name, path, "--live", check=check)
 
 
+@pytest.mark.host
 def test_a_filter_holds(daemon, filters, make_guest):
     guest = start(make_guest, USE.format("one"))
     name = re.search(r"<target dev='(vnet\d+)'/>", guest.live_xml()).group(1)
@@ -87,6 +88,7 @@ def test_a_filter_holds(daemon, filters, make_guest):
     assert not bindings(daemon)
 
 
+@pytest.mark.host
 def test_filters_after_a_crash(daemon, filters, make_guest):
     guest = start(make_guest, USE.format("one"))
     daemon.kill9()
@@ -118,6 +120,7 @@ def test_what_is_left_waits_for_its_drivers(daemon, filters, make_network, make_
     wait_for(lambda: not bindings(daemon) and not ports(daemon), what="the end of the filter and the port")
 
 
+@pytest.mark.host
 def test_a_start_without_its_filter_fails(daemon, make_guest):
     make_guest(devices=INTERFACE.format(USE.format("nonsuch"))).define()
     done = daemon.virsh("start", "ct", check=False)
@@ -137,6 +140,7 @@ def copy_program(guest, program, folders=()):
     return program
 
 
+@pytest.mark.host
 def test_its_own_firewall(daemon, make_guest):
     """Root inside filters what comes in, in its own network namespace only."""
     guest = make_guest(devices=INTERFACE.format(""))
@@ -164,6 +168,7 @@ s.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + prefix, ("ff02
 """
 
 
+@pytest.mark.host
 def test_router_advertisement(daemon, make_guest):
     guest = make_guest(devices=INTERFACE.format("")).define().start().ready()
 

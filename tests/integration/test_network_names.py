@@ -3,6 +3,9 @@
 
 import os
 
+import pytest
+
+pytestmark = pytest.mark.host
 NAMES = """<vz:container xmlns:vz='urn:libvirt-vz:domain:1.0'><vz:network>
   <vz:hostname>web.example.org</vz:hostname><vz:nameservers>192.0.2.53 2001:db8::53</vz:nameservers>
   <vz:search>example.org example.net</vz:search></vz:network></vz:container>"""

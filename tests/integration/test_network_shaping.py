@@ -11,6 +11,7 @@ import pytest
 from harness import traffic
 from harness.guest import wait_for
 
+pytestmark = pytest.mark.host
 INTERFACE = """<interface type='bridge'><mac address='52:54:00:6b:01:0{number}'/><source bridge='vzbr0'/>
   <ip address='192.0.2.1{number}' family='ipv4' prefix='24'/><ip address='2001:db8::1{number}' prefix='64'
   family='ipv6'/>{extra}</interface>"""

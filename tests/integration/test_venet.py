@@ -5,10 +5,12 @@ import json
 import os
 import re
 import signal
-import subprocess
 
 import pytest
 from harness.guest import wait_for
+
+pytestmark = pytest.mark.host
+pytest_plugins = ["harness.interface_fixtures"]
 
 VENET = "<interface type='ethernet'><guest dev='venet0'/>{}</interface>"
 MAC = "52:54:00:6b:02:01"
@@ -19,25 +21,9 @@ def ips(*addresses):
 
 
 @pytest.fixture(autouse=True)
-def outside(daemon):
-    """A link of the host to a neighbour, who is in a network namespace of his own."""
-    with subprocess.Popen([*daemon.namespace.enter(), "unshare", "--net", "sh", "-c", "echo; exec sleep infinity"],
-                          stdout=subprocess.PIPE) as neighbour:
-        neighbour.stdout.readline()
-        daemon.far = ["nsenter", "-t", str(neighbour.pid), "-n"]
-        connect(daemon, neighbour.pid)
-        yield
-        daemon.run("sh", "-c", "ip link del wan0; sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0")
-        neighbour.kill()
-
-
-def connect(daemon, neighbour):
-    daemon.run("sh", "-ec", """
-        ip link add wan0 type veth peer name eth0 netns $0
-        ip link set wan0 up; ip addr add 192.0.2.1/24 dev wan0; ip -6 addr add 2001:db8::1/64 dev wan0 nodad
-        sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1""", str(neighbour))
-    daemon.run(*daemon.far, "sh", "-ec", """
-        ip link set eth0 up; ip addr add 192.0.2.2/24 dev eth0; ip -6 addr add 2001:db8::2/64 dev eth0 nodad""")
+def outside(neighbour):
+    """Everybody here has one."""
+    return neighbour
 
 
 @pytest.fixture

@@ -50,10 +50,10 @@ sys.exit(back != data)
 """
 
 
-def exchange(daemon, guest, address):
-    """TCP: what the host sends to a container comes back as it was."""
+def exchange(daemon, guest, address, enter=()):
+    """TCP: what the host, or who `enter` leads to, sends to a container comes back as it was."""
     guest.inside("/bin/sh", "-c", "/bin/nc -l -p 5000 -e /bin/cat </dev/null >/dev/null 2>&1 &")
-    daemon.run("python3", "-c", _ECHO, address)
+    daemon.run(*enter, "python3", "-c", _ECHO, address)
 
 
 def nic(number, kind, inside):
