@@ -260,10 +260,15 @@ def test_peer_and_gateway_on_the_link(daemon, make_guest):
     guest = make_guest(devices="""<interface type='ethernet'><target dev='vzeth0'/>
         <ip address='203.0.113.7' family='ipv4' prefix='32' peer='192.0.2.254'/></interface>
         <interface type='ethernet'><target dev='vzeth1'/><ip address='2001:db8:5::7' family='ipv6' prefix='128'/>
-        <route family='ipv6' address='::' prefix='0' gateway='2001:db8:9::1'/></interface>""").define().start().ready()
+        <route family='ipv6' address='::' prefix='0' gateway='2001:db8:9::1'/></interface>
+        <interface type='ethernet'><target dev='vzeth2'/>
+        <ip address='2001:db8:6::7' family='ipv6' prefix='128' peer='2001:db8:7::1'/></interface>""")
+    guest.define().start().ready()
     daemon.run("ip", "addr", "add", "192.0.2.254/32", "dev", "vzeth0")
     daemon.run("ip", "route", "add", "203.0.113.7/32", "dev", "vzeth0")
     daemon.run("ip", "addr", "add", "2001:db8:9::1/128", "dev", "vzeth1", "nodad")
     daemon.run("ip", "route", "add", "2001:db8:5::7/128", "dev", "vzeth1")
+    daemon.run("ip", "addr", "add", "2001:db8:7::1/128", "peer", "2001:db8:6::7/128", "dev", "vzeth2", "nodad")
     ping(guest, "192.0.2.254")
-    guest.inside("/bin/ping", "-6", "-c", "1", "-W", "5", "2001:db8:9::1")
+    for address in ("2001:db8:9::1", "2001:db8:7::1"):
+        guest.inside("/bin/ping", "-6", "-c", "1", "-W", "5", address)

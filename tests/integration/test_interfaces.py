@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from harness.guest import wait_for
 from harness.interfaces import exchange, interface_of, links, nic, ping, ports
+from harness.traffic import in_guest
 
 pytest_plugins = ["harness.interface_fixtures"]
 
@@ -120,6 +121,12 @@ def test_direct(daemon, make_guest, uplink, mode):
     assert int(received.split("rx_bytes")[1].split()[0]) > 0
 
 
+# A switch without the module of the kernel hands on what has no checksum yet as it is: ETHTOOL_STXCSUM off.
+CHECKSUMS = """
+import fcntl, socket, struct, ctypes
+value = ctypes.create_string_buffer(struct.pack("II", 0x17, 0))
+fcntl.ioctl(socket.socket(), 0x8946, struct.pack("16sP", b"eth0", ctypes.addressof(value)))
+"""
 SWITCH_ID = "09b11c53-8b5c-4eeb-8f00-d84eaa0aaa4f"
 
 
@@ -132,6 +139,8 @@ def test_open_vswitch(daemon, make_network, make_guest, switch, kind):
         source = "<source network='lan'/>"
     guest = make_guest(devices=nic(1, kind, source)).define().start().ready()
     ping(guest, "192.0.2.254")
+    daemon.run(*in_guest(guest), "python3", "-c", CHECKSUMS)
+    exchange(daemon, guest, "192.0.2.1")
     name = interface_of(guest).find("target").get("dev")
     assert daemon.run("ovs-vsctl", "list-ports", "ovs0").stdout.split() == [name]
     known = daemon.run("ovs-vsctl", "get", "Interface", name, "external-ids").stdout
@@ -196,3 +205,21 @@ def test_lent_interface_comes_back(daemon, lent, make_guest, end):
         daemon.start()
     after = wait_for(lambda: links(daemon).get("nic0"), what="the interface")
     assert (after["address"], after["mtu"]) == (lent["address"], lent["mtu"])
+
+
+@pytest.mark.host_only
+@pytest.mark.parametrize("kept", [True, False])
+def test_hardware_comes_back(daemon, make_guest, kept):
+    """All are killed at once; where the namespace is not kept, the kernel takes the device out of it."""
+    before = links(daemon)["link0"]
+    guest = make_guest(devices=HOSTDEV.replace("nic0", "link0")).define().start().ready()
+    assert "link0" not in links(daemon)
+    guest.inside("/bin/ip", "link", "set", "link0", "down")
+    guest.inside("/bin/ip", "link", "set", "link0", "name", "mine")
+    supervisor = guest.supervisor()
+    daemon.kill9()
+    if not kept:
+        daemon.run("umount", f"/run/libvirt/vz/{guest.uuid}/netns")
+    os.kill(supervisor, signal.SIGKILL)
+    daemon.start()
+    assert wait_for(lambda: links(daemon).get("link0"), what="the interface")["address"] == before["address"]

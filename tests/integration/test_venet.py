@@ -7,7 +7,9 @@ import re
 import signal
 
 import pytest
+from harness import traffic
 from harness.guest import wait_for
+from harness.interfaces import exchange
 
 pytestmark = pytest.mark.host
 pytest_plugins = ["harness.interface_fixtures"]
@@ -67,6 +69,8 @@ def test_everybody_reaches_everybody(daemon, make):
         assert pings(first, address)
     for address in ("2001:db8::1", "2001:db8::2", "2001:db8::12"):
         assert pings(first, address, "-6")
+    for enter in ((), traffic.in_guest(second), daemon.far):
+        exchange(daemon, first, "192.0.2.11", enter)
     # The neighbour knows of no route: the host answers for the addresses of his network.
     assert reaches(daemon, first, "192.0.2.11", far=True) and reaches(daemon, first, "2001:db8::12", far=True)
     assert proxies(daemon) == {"192.0.2.11", "2001:db8::11", "192.0.2.12", "2001:db8::12"}
