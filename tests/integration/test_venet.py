@@ -9,7 +9,7 @@ import signal
 import pytest
 from harness import traffic
 from harness.guest import wait_for
-from harness.interfaces import exchange
+from harness.interfaces import exchange, pings, silent
 
 pytestmark = pytest.mark.host
 pytest_plugins = ["harness.interface_fixtures"]
@@ -35,14 +35,10 @@ def make(make_guest):
     return make
 
 
-def pings(guest, address, *options):
-    return "1 packets received" in guest.inside("/bin/ping", "-c", "1", "-W", "2", *options, address, check=False)
-
-
 def reaches(daemon, guest, address, far=False):
     """From the host, or its neighbour, by the ping of the guest's busybox."""
     where = daemon.far if far else []
-    done = daemon.run(*where, guest.path("/bin/busybox"), "ping", "-c", "1", "-W", "2", address, check=False)
+    done = daemon.run(*where, guest.path("/bin/busybox"), "ping", "-c", "1", "-W", "5", address, check=False)
     return "1 packets received" in done.stdout
 
 
@@ -85,8 +81,8 @@ def test_only_its_own_addresses(daemon, make):
     guest.inside("/bin/ip", "-6", "addr", "add", "2001:db8::66/128", "dev", "venet0", "nodad", check=False)
     # The host does not even see it: an answer could go another way.
     before = received(daemon)
-    assert not pings(guest, "192.0.2.1", "-I", "192.0.2.66")
-    assert not pings(guest, "2001:db8::1", "-6", "-I", "2001:db8::66")
+    assert silent(guest, "192.0.2.1", "-I", "192.0.2.66")
+    assert silent(guest, "2001:db8::1", "-6", "-I", "2001:db8::66")
     assert received(daemon) == before
     assert pings(guest, "192.0.2.1", "-I", "192.0.2.11")
     assert received(daemon) > before
@@ -110,7 +106,7 @@ def test_addresses_change_while_it_runs(daemon, make):
     assert pings(guest, "192.0.2.2", "-I", "192.0.2.14") and reaches(daemon, guest, "192.0.2.13", far=True)
     # A link that was down comes back with all of it.
     daemon.virsh("domif-setlink", "ct1", MAC, "down")
-    assert not pings(guest, "192.0.2.2")
+    assert silent(guest, "192.0.2.2")
     daemon.virsh("domif-setlink", "ct1", MAC, "up")
     assert pings(guest, "192.0.2.2") and pings(guest, "2001:db8::2", "-6")
     # An address that is another's changes nothing.

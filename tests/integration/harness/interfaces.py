@@ -27,6 +27,17 @@ def ping(guest, address):
     guest.inside("/bin/ping", "-c", "1", "-W", "5", address)
 
 
+def pings(guest, address, *options, wait=5):
+    """Whether an answer comes."""
+    done = guest.inside("/bin/ping", "-c", "1", "-W", wait, *options, address, check=False)
+    return "1 packets received" in done
+
+
+def silent(guest, address, *options):
+    """Whether none does for a while."""
+    return not pings(guest, address, *options, wait=1)
+
+
 _ECHO = """
 import socket, sys, time
 end = time.monotonic() + 20
