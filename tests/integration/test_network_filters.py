@@ -65,7 +65,6 @@ def update(daemon, guest, extra, check=True):
     return daemon.virsh("update-device", guest.name, path, "--live", check=check)
 
 
-@pytest.mark.host
 def test_a_filter_holds(daemon, filters, make_guest):
     guest = start(make_guest, USE.format("one"))
     name = re.search(r"<target dev='(vnet\d+)'/>", guest.live_xml()).group(1)
