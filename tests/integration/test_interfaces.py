@@ -65,8 +65,8 @@ def test_other_networks(daemon, make_network, make_guest, uplink, bridge, kind):
     assert not ports(daemon)
 
 
-@pytest.mark.host
-@pytest.mark.parametrize("mode", ["nat", "route", "open", pytest.param("isolated", marks=pytest.mark.host_only)])
+@pytest.mark.parametrize("mode", [pytest.param("nat", marks=pytest.mark.host), "route", "open",
+                                  pytest.param("isolated", marks=pytest.mark.host_only)])
 def test_ways_out_of_a_network(daemon, neighbour, make_network, make_guest, mode):
     """To a neighbour of the host, who knows a way back only where the network's own addresses are to be seen."""
     forward = "" if mode == "isolated" else f"<forward mode='{mode}'/>"

@@ -12,7 +12,6 @@ from harness import traffic
 from harness.guest import wait_for
 from harness.interfaces import pings, silent
 
-pytestmark = pytest.mark.host
 INTERFACE = """<interface type='bridge'><mac address='52:54:00:6b:01:0{number}'/><source bridge='vzbr0'/>
   <ip address='192.0.2.1{number}' family='ipv4' prefix='24'/><ip address='2001:db8::1{number}' prefix='64'
   family='ipv6'/>{extra}</interface>"""
@@ -73,6 +72,7 @@ def links(daemon, kind=None):
     return {link["ifname"] for link in listed if kind in (None, link.get("linkinfo", {}).get("info_kind"))}
 
 
+@pytest.mark.host
 def test_a_limit_holds(daemon, plugged):
     guest = plugged(extra=bandwidth(f"average='{LIMIT}'", f"average='{LIMIT}'"))
     inside = traffic.in_guest(guest)
@@ -118,6 +118,7 @@ def test_bad_parameters_change_nothing(daemon, plugged):
     assert set(tuned(daemon).values()) == {0}
 
 
+@pytest.mark.host
 def test_limits_after_a_crash(daemon, plugged):
     """They stay in force without a daemon, and the next one knows them; of a dead container nothing stays."""
     guest = plugged(extra=bandwidth(outbound=f"average='{LIMIT}'"))
@@ -152,6 +153,7 @@ def set_guard(daemon, mode):
                  f"<container><network><anti-spoofing>{mode}</anti-spoofing></network></container>")
 
 
+@pytest.mark.host
 def test_nobody_elses_addresses(daemon, plugged):
     guest = plugged(top=f"<vz:container xmlns:vz='{URI}'><vz:network><vz:anti-spoofing>address</vz:anti-spoofing>"
                     "</vz:network></vz:container>")
@@ -174,6 +176,7 @@ def neighbour(daemon, address):
     return daemon.run("ip", "neigh", "show", "to", address).stdout
 
 
+@pytest.mark.host
 def test_isolated_ports(daemon, plugged):
     guests = [plugged(number, "<port isolated='yes'/>") for number in (1, 2)]
     assert pings(guests[0], "192.0.2.1") and pings(guests[1], "192.0.2.1")

@@ -11,7 +11,6 @@ from harness import traffic
 from harness.guest import wait_for
 from harness.interfaces import exchange, pings, silent
 
-pytestmark = pytest.mark.host
 pytest_plugins = ["harness.interface_fixtures"]
 
 VENET = "<interface type='ethernet'><guest dev='venet0'/>{}</interface>"
@@ -52,6 +51,7 @@ def proxies(daemon):
     return {line.split()[0] for line in listed.splitlines()}
 
 
+@pytest.mark.host
 def test_everybody_reaches_everybody(daemon, make):
     first = make("ct1", "192.0.2.11", "10.9.0.1", "2001:db8::11")
     second = make("ct2", "192.0.2.12", "2001:db8::12")
@@ -76,6 +76,7 @@ def test_everybody_reaches_everybody(daemon, make):
     assert proxies(daemon) == {"192.0.2.12", "2001:db8::12"} == host_routes(daemon)
 
 
+@pytest.mark.host
 def test_only_its_own_addresses(daemon, make):
     guest = make("ct1", "192.0.2.11", "2001:db8::11")
     guest.inside("/bin/ip", "addr", "add", "192.0.2.66/32", "dev", "venet0")
@@ -124,6 +125,7 @@ def update(daemon, guest, addresses, check=True):
     return daemon.virsh("update-device", "ct1", path, "--live", check=check)
 
 
+@pytest.mark.host
 def test_plug_and_crash(daemon, make_guest):
     guest = make_guest("ct1").define().start().ready()
     path = guest.path("/device.xml")
