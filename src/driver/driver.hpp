@@ -58,6 +58,8 @@ public:
     ct::IdRanges& idRanges() { return idRanges_; }
     Reactor& reactor() { return *reactor_; }
     Worker& worker() { return worker_; }
+    /** For ends of containers that wait for something. */
+    Worker& enders() { return enders_; }
     vm::Machines& machines() { return machines_; }
     /** QEMU's driver for the calls of a client: see vm::Machines::connection(). */
     Result<std::shared_ptr<abi::InnerConnection>> machineConnection(virConnectPtr conn);
@@ -121,7 +123,8 @@ private:
     std::atomic<bool> ending_ = false;
     std::thread starter_; ///< what the start of the daemon does not wait for
     // Last: their tasks use everything above.
-    Worker worker_;
+    Worker enders_{8};
+    Worker worker_;        // gives those work
     Worker autodestroyer_; // may wait for the news that worker_ brings
 };
 
