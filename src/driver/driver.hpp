@@ -9,6 +9,7 @@
 #include "driver/guarantees.hpp"
 #include "driver/machine_capabilities.hpp"
 #include "driver/names.hpp"
+#include "driver/network_remains.hpp"
 #include "driver/registry.hpp"
 #include "driver/settings.hpp"
 #include "driver/storage.hpp"
@@ -89,7 +90,7 @@ private:
     void removeInterfaces(const domain::RuntimeState& state, const std::string& uuid,
                           const std::string& folder);
     void settleNetwork();
-    void settleFilters();
+    bool usesFilter(const std::string& hostName) const;
     bool isFirstStart() const;
     void autostartAll();
     void relayEvents(virConnectPtr conn);
@@ -118,8 +119,7 @@ private:
     std::mutex relayLock_;
     std::unique_ptr<abi::EventRelay> relay_;
     std::unique_ptr<Storage> storage_;
-    std::vector<std::pair<std::string, std::string>> leftPorts_; ///< network, port
-    std::vector<std::string> leftFilters_;                       ///< host ends that are gone
+    NetworkRemains remains_;
     std::atomic<bool> ending_ = false;
     std::thread starter_; ///< what the start of the daemon does not wait for
     // Last: their tasks use everything above.
