@@ -180,8 +180,8 @@ Result<unsigned> NbdControl::connect(const Device& device) {
         .add(NBD_ATTR_SERVER_FLAGS, uint64_t(device.flags))
         .add(NBD_ATTR_BACKEND_IDENTIFIER, device.backend)
         .nest(NBD_ATTR_SOCKETS, [&] {
-            for (const auto& peer : device.peers)
-                request.nest(NBD_SOCK_ITEM, [&] { request.add(NBD_SOCK_FD, uint32_t(peer.get())); });
+            request.nest(NBD_SOCK_ITEM,
+                         [&] { request.add(NBD_SOCK_FD, static_cast<uint32_t>(device.peer)); });
         });
     auto answer = exchange(request.bytes());
     if (!answer && answer.error().systemError() == EBUSY)

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 
 namespace vz::exports {
@@ -24,9 +23,9 @@ public:
         std::optional<unsigned> number; ///< nothing: any that is free
         uint64_t bytes = 0;
         uint32_t blockBytes = 512;
-        uint16_t flags = 0;        ///< "transmission flags" of the protocol
-        std::string backend;       ///< shown in sysfs; later orders have to give it again
-        std::span<UniqueFd> peers; ///< connected stream sockets, of which the kernel takes a reference
+        uint16_t flags = 0;  ///< "transmission flags" of the protocol
+        std::string backend; ///< shown in sysfs; later orders have to give it again
+        int peer = -1;       ///< a connected stream socket, of which the kernel takes a reference
         /** Requests that were not answered for that long fail, as all that come after them; in seconds. */
         uint64_t requestLimit = 0;
     };

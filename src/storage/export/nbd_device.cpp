@@ -28,7 +28,7 @@ std::string NbdDevice::backend() const {
     return text;
 }
 
-Result<NbdDevice> NbdDevice::attach(std::span<UniqueFd> peers, const Options& options, uint64_t sequence,
+Result<NbdDevice> NbdDevice::attach(const UniqueFd& peer, const Options& options, uint64_t sequence,
                                     UniqueFd& held) {
     NbdControl::Device wanted;
     if (!options.device.empty()) {
@@ -39,7 +39,7 @@ Result<NbdDevice> NbdDevice::attach(std::span<UniqueFd> peers, const Options& op
     wanted.bytes = options.bytes;
     wanted.flags = options.flags;
     wanted.backend = device.backend();
-    wanted.peers = peers;
+    wanted.peer = peer.get();
     wanted.requestLimit = requestLimit;
     VZ_TRY(auto number, control.connect(wanted));
     device = NbdDevice(cat(pathStart, number), sequence);

@@ -3,8 +3,6 @@
 
 #include "storage/export/block_device.hpp"
 
-#include <span>
-
 namespace vz::exports {
 
 class NbdControl;
@@ -27,11 +25,11 @@ public:
     /** For attach(). */
     static uint64_t newSequence();
     /**
-     * Makes a device that talks to @p peers. When it returns it has the autoclear flag, and @p held keeps it;
-     * who dies before leaves a device to be disconnected (see NbdGuard). OperationUnsupported where the
-     * kernel has no such devices, or cannot tell whose they are.
+     * Makes a device that talks to @p peer, a connected stream socket. When it returns it has the autoclear
+     * flag, and @p held keeps it; who dies before leaves a device to be disconnected (see NbdGuard).
+     * OperationUnsupported where the kernel has no such devices, or cannot tell whose they are.
      */
-    static Result<NbdDevice> attach(std::span<UniqueFd> peers, const Options& options, uint64_t sequence,
+    static Result<NbdDevice> attach(const UniqueFd& peer, const Options& options, uint64_t sequence,
                                     UniqueFd& held);
     /** The one with that sequence(), wherever it is. */
     static std::optional<NbdDevice> findAnywhere(uint64_t sequence);

@@ -6,55 +6,54 @@
 #include "storage/export/nbd_device.hpp"
 #include "storage/export/nbd_guard.hpp"
 
-#include <algorithm>
 #include <cerrno>
 #include <exception>
-#include <linux/nbd.h>
 #include <mutex>
+#include <optional>
 #include <sys/socket.h>
+#include <system_error>
 #include <thread>
-#include <vector>
+#include <utility>
 
 namespace vz::exports {
 
 namespace {
 
-/** More connections than this bring nothing; threads are for requests that wait for the disk. */
-constexpr unsigned mostConnections = 4, threadsInAll = 16;
+/** For requests that wait for the disk. */
+constexpr unsigned workerCount = 16;
 
+/**
+ * There is one connection. With more, some answers might never be taken: the driver has a task per connection
+ * that only ends with it, and where the kernel is too slow in making threads for them, its workqueue's one
+ * emergency thread (WQ_MEM_RECLAIM) takes all of these tasks, of which it begins the first (seen on 6.1).
+ */
 class NbdDeviceExport final : public BlockExport {
 public:
     explicit NbdDeviceExport(ploop::Image& image) : BlockExport(image) {}
 
     ~NbdDeviceExport() override {
         held_.reset();
-        for (const auto& end : ends_)
-            ::shutdown(end.get(), SHUT_RDWR);
-        for (auto& thread : threads_)
-            thread.join();
+        if (end_)
+            ::shutdown(end_.get(), SHUT_RDWR);
+        if (thread_.joinable())
+            thread_.join();
     }
 
     Result<void> start(const Options& options) {
-        unsigned connections = std::clamp(std::thread::hardware_concurrency(), 1u, mostConnections);
-        std::vector<UniqueFd> peers;
-        for (unsigned i = 0; i < connections; ++i) {
-            int ends[2];
-            if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-                return failErrno(errno, "cannot make a socket");
-            ends_.emplace_back(ends[0]);
-            peers.emplace_back(ends[1]);
-        }
+        int ends[2];
+        if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+            return failErrno(errno, "cannot make a socket");
+        end_.reset(ends[0]);
+        UniqueFd peer(ends[1]);
         auto sequence = NbdDevice::newSequence();
         VZ_TRY(guard_, NbdGuard::start(sequence));
         VZ_CHECK(serve({options.readOnly, ""}));
         NbdDevice::Options device;
         device.bytes = image_.bytes();
-        // What one connection has flushed is flushed for all.
-        device.flags =
-            static_cast<uint16_t>(NbdConnection::exportFlags(options.readOnly) | NBD_FLAG_CAN_MULTI_CONN);
+        device.flags = NbdConnection::exportFlags(options.readOnly);
         device.readOnly = options.readOnly;
         device.device = options.device;
-        VZ_TRY(device_, NbdDevice::attach(peers, device, sequence, held_));
+        VZ_TRY(device_, NbdDevice::attach(peer, device, sequence, held_));
         return {};
     }
 
@@ -70,20 +69,17 @@ public:
 
 private:
     Result<void> serve(const NbdConnection::Options& options) {
-        auto workers = std::max<unsigned>(threadsInAll / static_cast<unsigned>(ends_.size()), 1);
-        open_ = ends_.size();
         try {
-            for (const auto& end : ends_)
-                threads_.emplace_back([this, options, workers, fd = end.get()] {
-                    try {
-                        NbdConnection(image_, fd, options).serve(workers);
-                    } catch (const std::exception& failure) {
-                        log::error("a connection had to be left: ", failure.what());
-                    }
-                    std::unique_lock lock(mutex_);
-                    --open_;
-                    tellIfGone(lock);
-                });
+            thread_ = std::thread([this, options] {
+                try {
+                    NbdConnection(image_, end_.get(), options).serve(workerCount);
+                } catch (const std::exception& failure) {
+                    log::error("a connection had to be left: ", failure.what());
+                }
+                std::unique_lock lock(mutex_);
+                ended_ = true;
+                tellIfGone(lock);
+            });
         } catch (const std::system_error&) {
             return fail(ErrorCode::SystemError, "no thread to be had for a network block device");
         }
@@ -92,19 +88,19 @@ private:
 
     /** Calls back without the lock. */
     void tellIfGone(std::unique_lock<std::mutex>& lock) {
-        if (open_ > 0 || !gone_)
+        if (!ended_ || !gone_)
             return;
         auto gone = std::exchange(gone_, nullptr);
         lock.unlock();
         gone();
     }
 
-    NbdGuard guard_; ///< ends after the connections
-    std::vector<UniqueFd> ends_;
-    std::vector<std::thread> threads_;
+    NbdGuard guard_; ///< ends after the connection
+    UniqueFd end_;   ///< ours
+    std::thread thread_;
     std::optional<NbdDevice> device_;
     std::mutex mutex_; ///< of all below
-    size_t open_ = 0;  ///< connections
+    bool ended_ = false;
     std::function<void()> gone_;
 };
 

@@ -5,8 +5,8 @@
 
 namespace vz::exports {
 
-/** BlockExport::start() for Mechanism::NbdDevice: the kernel's nbd driver is the client of an NbdConnection
- * per CPU, up to four. An NbdGuard sees to its end. */
+/** BlockExport::start() for Mechanism::NbdDevice: the kernel's nbd driver is the client of an NbdConnection.
+ * An NbdGuard sees to its end. */
 Result<std::unique_ptr<BlockExport>> startNbdDevice(ploop::Image& image, const BlockExport::Options& options);
 
 } // namespace vz::exports
