@@ -153,7 +153,8 @@ Result<std::vector<FileSystem>> fileSystems(pid_t init) {
     VZ_TRY(auto root, inside::rootOf(init));
     VZ_TRY(auto mounts, mountTable(init));
     for (auto& mount : mounts) {
-        if (!hasStorage(mount.type))
+        // The root counts whatever it is on.
+        if (!hasStorage(mount.type) && mount.point != "/")
             continue;
         auto fd = inside::open(root.get(), mount.point, O_PATH);
         struct statvfs space;

@@ -15,6 +15,10 @@ from harness.images import Images, own_mounts  # noqa: E402
 from harness.private_daemon import PrivateDaemon  # noqa: E402
 
 
+LONGEST = ["test_snapshots", "test_vm_ploop", "test_vm_state", "test_ploop_mount", "test_systemd",
+           "test_container_disks", "test_resources", "test_storage_volumes", "test_lifecycle", "test_ploop_container"]
+
+
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="the long loops at full length")
     parser.addoption("--system", action="store_true",
@@ -34,7 +38,9 @@ def pytest_collection_modifyitems(config, items):
         return not item.get_closest_marker("host_only")
 
     config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
-    items[:] = [item for item in items if wanted(item)]
+    # The longest files first, so that no worker has one of them left at the end.
+    items[:] = sorted((item for item in items if wanted(item)),
+                      key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 def pytest_sessionstart(session):

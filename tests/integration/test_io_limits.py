@@ -11,6 +11,7 @@ from harness import roots
 from harness.groups import group_file, group_path, refused, table
 
 pytestmark = pytest.mark.usefixtures("private_mounts", "images")
+DAEMON = {"on_disk": True}
 MIB = 1 << 20
 
 

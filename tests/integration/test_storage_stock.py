@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Pools of other types on the same connection: they are the stock storage driver's, as if we were not there."""
 
+import contextlib
 import os
 import subprocess
 import xml.etree.ElementTree as ET
@@ -104,40 +105,47 @@ def test_events_of_both_kinds_by_one_registration(make_pool, pool_events, daemon
         pool_events.wait(name, DEFINED, CREATED, STARTED, "refresh", STOPPED, UNDEFINED)
     # Clients that do not say goodbye.
     for _ in range(3):
-        argv = ["stdbuf", "-oL", "virsh", "-c", daemon.url(), "pool-event", "--event", "lifecycle", "--loop"]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as client:
-            wait_until_told(client, first, "made")
-            client.kill()
+        with listening(daemon, "lifecycle") as text:
+            wait_until_told(text, first, "made")
     third = make_pool("third", "dir").make()
     pool_events.wait(third.name, DEFINED, CREATED, STARTED)
 
 
-def wait_until_told(client, pool, name):
-    """It says nothing when it is ready, so what it is to see is repeated until it does."""
-    os.set_blocking(client.stdout.fileno(), False)
+@contextlib.contextmanager
+def listening(daemon, event):
+    """A virsh that shows events of pools until it is killed; gives what returns all of its text so far."""
+    argv = ["stdbuf", "-oL", "virsh", "-c", daemon.url(), "pool-event", "--event", event, "--loop"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as client:
+        os.set_blocking(client.stdout.fileno(), False)
+        seen = b""
 
+        def text():
+            nonlocal seen
+            seen += client.stdout.read() or b""
+            return seen.decode()
+        try:
+            yield text
+        finally:
+            client.kill()
+
+
+def wait_until_told(text, pool, name):
+    """virsh says nothing when it is ready, so what it is to see is repeated until it does."""
     def told():
         for command in ("pool-define-as", "pool-undefine"):
             pool.virsh(command, *(["--type", "ploop", "--target", pool.folder] if "as" in command else []), name)
-        return name in (client.stdout.read() or "")
+        return name in text()
     wait_for(told, what="an event")
 
 
 def test_virsh_shows_events_of_both_kinds(pool, folder_pool, daemon):
-    argv = ["stdbuf", "-oL", "virsh", "-c", daemon.url(), "pool-event", "--event", "refresh", "--loop"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as client:
-        # It says nothing when it is ready, so what it is to see is repeated until it does.
-        os.set_blocking(client.stdout.fileno(), False)
-        seen = ""
-
+    with listening(daemon, "refresh") as text:
         def both():
-            nonlocal seen
             for one in (pool, folder_pool):
                 one.virsh("pool-refresh", one.name)
-            seen += client.stdout.read() or ""
-            return "pool pool" in seen.replace("'", "") and "pool folders" in seen.replace("'", "")
+            seen = text().replace("'", "")
+            return "pool pool" in seen and "pool folders" in seen
         wait_for(both, what="both events")
-        client.terminate()
 
 
 def test_capabilities_have_both(conn):

@@ -8,7 +8,7 @@ import pytest
 from harness import vm as vms
 
 pytest_plugins = ["harness.vm_fixtures"]
-DAEMON = {**vms.DAEMON, "qemu_settings": {
+DAEMON = {**vms.DAEMON, "on_disk": True, "qemu_settings": {
     "cgroup_controllers": ["cpu", "cpuacct", "cpuset", "memory", "blkio", "devices"]}}
 
 
@@ -104,7 +104,7 @@ def test_limit_of_a_disk_of_the_host(tuned):
         device = os.path.dirname(device)
     path = "/dev/" + os.path.basename(device)
     if not os.path.exists(path):
-        pytest.skip("/var/tmp is on no disk of this machine")
+        pytest.skip(f"{tuned.daemon.folder} is on no disk of this machine")
     tuned.virsh("blkiotune", "--live", "--device-read-bytes-sec", f"{path},1048576")
     assert values(tuned, "blkiotune")["device_read_bytes_sec"] == f"{path},1048576"
 

@@ -23,6 +23,20 @@ VM_MODULES = MODULES + ("qemu",)
 MARK = "VZ_TEST_DAEMON"
 
 
+# Many small files are made and removed: in memory where there is room for them.
+MEMORY, DISK = "/dev/shm", "/var/tmp"
+
+
+def fast_folder():
+    """Where test daemons keep their files: a file system in memory, unless it is small or for data only."""
+    try:
+        about = os.statvfs(MEMORY)
+    except OSError:
+        return DISK
+    fits = about.f_bavail * about.f_frsize >= 4 << 30 and not about.f_flag & os.ST_NOEXEC
+    return MEMORY if fits and os.path.ismount(MEMORY) else DISK
+
+
 class DaemonDied(RuntimeError):
     pass
 
@@ -33,14 +47,15 @@ class PrivateDaemon:
     ends everything that it started and removes every trace. `modules` are the stock drivers it loads,
     `vz_settings` goes into vz.conf, `qemu_settings` into qemu.conf, `shim` replaces the module under test (None: the
     one just built, "": none). A `lasting` daemon survives this program; PrivateDaemon.adopt(folder) finds it again.
+    Its files are in memory if that can be; `on_disk` keeps them, and the roots of its guests, on a disk.
     """
 
     def __init__(self, folder=None, own_net=True, own_uts=False, hide_unified=False, lasting=False,
                  modules=MODULES, vz_settings=None, qemu_settings=None, settings=None, shim=None, arguments=(),
-                 uri="vz:///system"):
+                 uri="vz:///system", on_disk=False):
         if shim is None:
             build.shim(), build.driver(), build.supervisor()  # Raises NotBuilt before anything is made.
-        self.folder = folder or tempfile.mkdtemp(prefix="vzt.", dir="/var/tmp")
+        self.folder = folder or tempfile.mkdtemp(prefix="vzt.", dir=DISK if on_disk else fast_folder())
         os.chmod(self.folder, 0o755)
         self.lasting = lasting
         self.uri = uri
@@ -390,7 +405,7 @@ class PrivateDaemon:
 
 def remove_abandoned():
     """Removes what test runs that were killed left behind."""
-    for folder in glob.glob("/var/tmp/vzt.*"):
+    for folder in glob.glob(f"{MEMORY}/vzt.*") + glob.glob(f"{DISK}/vzt.*"):
         daemon = PrivateDaemon.adopt(folder)
         if daemon and not daemon.lasting and start_time(daemon._owner[0]) != daemon._owner[1]:
             daemon.close()
