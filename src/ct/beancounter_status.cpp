@@ -226,6 +226,8 @@ void holdsMemory(CounterStatus& status, std::string_view name, const Facts& fact
         set(0, 0, 0, State::Guarantee, group.guaranteeFile);
     else if (name == "oomguarpages")
         set((group.memory + group.swap) / page, 0, 0, State::Guarantee, killGuarantee(facts));
+    if (status.state == State::Unavailable)
+        status.held = status.maxHeld = status.failures = 0;
 }
 
 void holdsItems(CounterStatus& status, std::string_view name, const Facts& facts) {

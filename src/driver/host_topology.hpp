@@ -56,8 +56,9 @@ struct HostTopology {
 /**
  * Reads cells, memory, pages, distances and online CPUs from sysfs
  * (Documentation/ABI/{stable/sysfs-devices-node,stable/sysfs-devices-system-cpu}); without NUMA in the kernel
- * the memory is that of PROC/meminfo. The frequency is that of cpufreq, or else of PROC/cpuinfo. The roots are parameters for tests. Errors: SystemError with the path,
- * OperationFailed if a file there is not as the kernel documents it.
+ * the memory is that of PROC/meminfo. The frequency is that of cpufreq, or else of PROC/cpuinfo. The roots
+ * are parameters for tests. Errors: SystemError with the path, OperationFailed if a file there is not as the
+ * kernel documents it.
  */
 Result<HostTopology> readHostTopology(const std::string& sysRoot = "/sys",
                                       const std::string& procRoot = "/proc");
