@@ -339,8 +339,10 @@ Outcome copyCommand(const Words& words) {
     VZ_TRY(auto mode, parseMode(arguments.value('t', "expanded")));
     VZ_TRY(auto image,
            Volume::openSnapshot(hostFiles(), descriptorPath(hostFiles(), arguments.value('s')), guid));
-    VZ_CHECK(
-        writeCopy(hostFiles(), *image, arguments.value('d'), mode, Version::V2, terminalProgress("copy")));
+    const auto& target = arguments.value('d');
+    VZ_TRY(bool shared, shareCopy(hostFiles(), *image, target, mode));
+    if (!shared)
+        VZ_CHECK(writeCopy(hostFiles(), *image, target, mode, Version::V2, terminalProgress("copy")));
     return exitOk;
 }
 

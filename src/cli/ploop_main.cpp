@@ -22,7 +22,8 @@ constexpr Subcommand subcommands[] = {
      "-s SIZE [-f FORMAT] [-v VERSION] [-t FSTYPE|none] [-b CLUSTER] [-B BLOCK] [-L LABEL] [-n] "
      "[-S] [-P] DELTA"},
     {"mount", mountCommand,
-     "[-r] [-F] [-m FOLDER] [-t FSTYPE] [-o OPTIONS] [-u UUID] [-d DEVICE] [--export loop|fuse] DESCRIPTOR"},
+     "[-r] [-F] [-m FOLDER] [-t FSTYPE] [-o OPTIONS] [-u UUID] [-d DEVICE] [--export loop|fuse|nbd-device] "
+     "DESCRIPTOR"},
     {"umount", umountCommand, "-m FOLDER | -d DEVICE | DESCRIPTOR"},
     {"list", listCommand, "[-f]"},
     {"balloon", balloonCommand, "show [-f] DESCRIPTOR; discard [--automount] [--defrag] DESCRIPTOR"},

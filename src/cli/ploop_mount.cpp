@@ -31,9 +31,10 @@ Result<exports::AttachOptions> attachOptions(const Arguments& arguments) {
     auto mechanism = exports::mechanismNamed(arguments.value('x', "best"));
     if (!mechanism)
         return fail(ErrorCode::InvalidArg, "images are not exported by '", arguments.value('x'),
-                    "': loop and fuse are known");
+                    "': loop, fuse and nbd-device are known");
     if (*mechanism == exports::Mechanism::Nbd)
-        return fail(ErrorCode::InvalidArg, "'nbd' is for virtual machines, which get no device of the host");
+        return fail(ErrorCode::InvalidArg,
+                    "'nbd' is for virtual machines, which get no device of the host; 'nbd-device' makes one");
     options.mechanism = *mechanism;
     return options;
 }
@@ -121,7 +122,7 @@ Result<std::vector<Attachment>> chosen(const Arguments& arguments) {
 
 Outcome umountOne(const Attachment& attachment) {
     // What comes to light when the image is closed is to be told here.
-    if (auto device = exports::LoopDevice::find(attachment.device, attachment.sequence))
+    if (auto device = exports::BlockDevice::find(attachment.device, attachment.sequence))
         (void)device->setAutoclear(false); // cannot be if vz-ploopd is dead, and then need not
     VZ_TRY(auto points, exports::mountPoints(attachment));
     if (!points.empty())

@@ -9,11 +9,11 @@
 #include <array>
 #include <cerrno>
 #include <limits>
-#include <linux/if.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_sched.h>
 #include <linux/tc_act/tc_mirred.h>
 #include <map>
+#include <net/if.h>
 
 namespace vz::ct {
 

@@ -40,9 +40,7 @@ unsigned fullPrefix(const std::string& address) {
     return address.find(':') == std::string::npos ? 32 : 128;
 }
 
-} // namespace
-
-Result<void> addAddress(nl_sock* socket, int index, const IpAddress& wanted) {
+Result<OwnedAddress> describe(int index, const IpAddress& wanted) {
     unsigned prefix = wanted.prefix ? wanted.prefix : fullPrefix(wanted.address);
     bool v6 = fullPrefix(wanted.address) == 128;
     OwnedAddress address(::rtnl_addr_alloc());
@@ -62,12 +60,10 @@ Result<void> addAddress(nl_sock* socket, int index, const IpAddress& wanted) {
     }
     if (v6) // configured by the owner of the host: no second of "tentative" before it can be used
         ::rtnl_addr_set_flags(address.get(), IFA_F_NODAD);
-    if (int rc = ::rtnl_addr_add(socket, address.get(), 0); rc < 0)
-        return netlink::failure(rc, "cannot add the address ", wanted.address, "/", prefix);
-    return {};
+    return address;
 }
 
-Result<void> addRoute(nl_sock* socket, int index, const IpRoute& wanted, bool onLink) {
+Result<OwnedRoute> describe(int index, const IpRoute& wanted, bool onLink) {
     OwnedRoute route(::rtnl_route_alloc());
     VZ_TRY(auto destination, parseAddress(wanted.destination, wanted.prefix));
     ::rtnl_route_set_family(route.get(), static_cast<uint8_t>(::nl_addr_get_family(destination.get())));
@@ -86,9 +82,48 @@ Result<void> addRoute(nl_sock* socket, int index, const IpRoute& wanted, bool on
             ::rtnl_route_nh_set_flags(hop, RTNH_F_ONLINK);
         ::rtnl_route_set_scope(route.get(), RT_SCOPE_UNIVERSE);
     }
-    if (int rc = ::rtnl_route_add(socket, route.get(), NLM_F_EXCL); rc < 0)
-        return netlink::failure(rc, "cannot add the route to ", wanted.destination, "/", wanted.prefix,
-                                wanted.gateway.empty() ? "" : " by ", wanted.gateway);
+    return route;
+}
+
+std::string textOf(const IpAddress& address) {
+    return cat(address.address, "/", address.prefix ? address.prefix : fullPrefix(address.address));
+}
+
+std::string textOf(const IpRoute& route) {
+    return cat(route.destination, "/", route.prefix, route.gateway.empty() ? "" : " by ", route.gateway);
+}
+
+} // namespace
+
+Result<void> addAddress(nl_sock* socket, int index, const IpAddress& wanted, IfThere ifThere) {
+    VZ_TRY(auto address, describe(index, wanted));
+    int rc = ::rtnl_addr_add(socket, address.get(), 0);
+    if (rc < 0 && !(rc == -NLE_EXIST && ifThere == IfThere::Fine))
+        return netlink::failure(rc, "cannot add the address ", textOf(wanted));
+    return {};
+}
+
+Result<void> removeAddress(nl_sock* socket, int index, const IpAddress& unwanted) {
+    VZ_TRY(auto address, describe(index, unwanted));
+    int rc = ::rtnl_addr_delete(socket, address.get(), 0);
+    if (rc < 0 && rc != -NLE_NOADDR && rc != -NLE_OBJ_NOTFOUND)
+        return netlink::failure(rc, "cannot remove the address ", textOf(unwanted));
+    return {};
+}
+
+Result<void> addRoute(nl_sock* socket, int index, const IpRoute& wanted, bool onLink, IfThere ifThere) {
+    VZ_TRY(auto route, describe(index, wanted, onLink));
+    int rc = ::rtnl_route_add(socket, route.get(), NLM_F_EXCL);
+    if (rc < 0 && !(rc == -NLE_EXIST && ifThere == IfThere::Fine))
+        return netlink::failure(rc, "cannot add the route to ", textOf(wanted));
+    return {};
+}
+
+Result<void> removeRoute(nl_sock* socket, int index, const IpRoute& unwanted) {
+    VZ_TRY(auto route, describe(index, unwanted, false));
+    int rc = ::rtnl_route_delete(socket, route.get(), 0);
+    if (rc < 0 && rc != -NLE_OBJ_NOTFOUND)
+        return netlink::failure(rc, "cannot remove the route to ", textOf(unwanted));
     return {};
 }
 

@@ -2,9 +2,7 @@
 #include "ct/net_vlan.hpp"
 
 #include "base/file.hpp"
-#include "ct/netlink.hpp"
-
-#include <netlink/msg.h>
+#include "ct/rtnl.hpp"
 
 #include <linux/if_bridge.h>
 #include <linux/rtnetlink.h>
@@ -14,22 +12,17 @@ namespace vz::ct {
 
 namespace {
 
-struct FreeMessage {
-    void operator()(nl_msg* message) const { ::nlmsg_free(message); }
-};
-
-/** Adds (RTM_SETLINK) or removes (RTM_DELLINK) one VLAN; the answer's netlink code. */
-Result<int> sendVlan(nl_sock* socket, int type, int index, bridge_vlan_info info) {
-    std::unique_ptr<nl_msg, FreeMessage> message(::nlmsg_alloc_simple(type, 0));
+/** Adds (RTM_SETLINK) or removes (RTM_DELLINK) one VLAN. */
+Result<void> sendVlan(RtSocket& socket, uint16_t type, int index, bridge_vlan_info info,
+                      const std::string& what) {
     ifinfomsg header{};
     header.ifi_family = AF_BRIDGE;
     header.ifi_index = index;
-    bool fits = message && ::nlmsg_append(message.get(), &header, sizeof header, NLMSG_ALIGNTO) == 0;
-    auto* spec = fits ? ::nla_nest_start(message.get(), IFLA_AF_SPEC) : nullptr;
-    if (!spec || ::nla_put(message.get(), IFLA_BRIDGE_VLAN_INFO, sizeof info, &info) < 0)
-        return fail(ErrorCode::NoMemory, "cannot describe a VLAN");
-    ::nla_nest_end(message.get(), spec);
-    return ::nl_send_sync(socket, message.release()); // which frees it
+    RtMessage message(type, 0, header);
+    auto* spec = message.begin(IFLA_AF_SPEC);
+    message.put(IFLA_BRIDGE_VLAN_INFO, info);
+    message.end(spec);
+    return socket.request(message, what);
 }
 
 std::string setting(const std::string& bridge, const char* name) {
@@ -52,23 +45,19 @@ Result<void> checkFiltersVlans(const std::string& bridge) {
 
 Result<void> setPortVlans(const std::string& port, const std::string& bridge,
                           const std::vector<PortVlan>& vlans) {
-    VZ_TRY(auto socket, netlink::connectHere());
-    VZ_TRY(auto link, netlink::needLink(socket.get(), port));
-    int index = ::rtnl_link_get_ifindex(link.get());
-    if (auto id = parseNumber<uint16_t>(setting(bridge, "default_pvid")); id && *id) {
-        VZ_TRY(int gone, sendVlan(socket.get(), RTM_DELLINK, index, {.flags = 0, .vid = *id}));
-        if (gone < 0)
-            return netlink::failure(gone, "cannot take ", port, " out of the bridge's VLAN ", *id);
-    }
+    VZ_TRY(auto socket, RtSocket::open());
+    VZ_TRY(int index, socket.needIndex(port));
+    if (auto id = parseNumber<uint16_t>(setting(bridge, "default_pvid")); id && *id)
+        VZ_CHECK(sendVlan(socket, RTM_DELLINK, index, {.flags = 0, .vid = *id},
+                          cat("cannot take ", port, " out of the bridge's VLAN ", *id)));
     for (const auto& vlan : vlans) {
         bridge_vlan_info info{.flags = 0, .vid = static_cast<uint16_t>(vlan.id)};
         if (vlan.native)
             info.flags |= BRIDGE_VLAN_INFO_PVID;
         if (vlan.untagged)
             info.flags |= BRIDGE_VLAN_INFO_UNTAGGED;
-        VZ_TRY(int set, sendVlan(socket.get(), RTM_SETLINK, index, info));
-        if (set < 0)
-            return netlink::failure(set, "cannot put ", port, " into VLAN ", vlan.id);
+        VZ_CHECK(
+            sendVlan(socket, RTM_SETLINK, index, info, cat("cannot put ", port, " into VLAN ", vlan.id)));
     }
     return {};
 }

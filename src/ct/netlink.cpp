@@ -3,7 +3,7 @@
 
 #include "ct/namespace_thread.hpp"
 
-#include <linux/if.h>
+#include <net/if.h>
 
 #include <set>
 

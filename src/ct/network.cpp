@@ -9,8 +9,9 @@
 #include <netlink/route/link/macvlan.h>
 #include <netlink/route/link/veth.h>
 
+#include <algorithm>
 #include <fcntl.h>
-#include <linux/if.h>
+#include <net/if.h>
 
 namespace vz::ct {
 
@@ -260,7 +261,32 @@ bool gatewayOnLink(const NetInterface& wanted, const IpRoute& route) {
 
 Result<void> addRoutes(nl_sock* inside, int index, const NetInterface& wanted) {
     for (const auto& route : wanted.routes)
-        VZ_CHECK(addRoute(inside, index, route, gatewayOnLink(wanted, route)));
+        VZ_CHECK(addRoute(inside, index, route, gatewayOnLink(wanted, route), IfThere::Error));
+    return {};
+}
+
+template<typename T>
+bool has(const std::vector<T>& all, const T& one) {
+    return std::find(all.begin(), all.end(), one) != all.end();
+}
+
+/** What goes may take others with it, such as secondary addresses and routes by them: what stays is made
+ * again. */
+Result<void> exchangeAddresses(nl_sock* inside, int index, const NetInterface& was, const NetInterface& now,
+                               IfThere ifThere) {
+    for (const auto& route : was.routes) {
+        if (!has(now.routes, route))
+            VZ_CHECK(removeRoute(inside, index, route));
+    }
+    for (const auto& address : was.addresses) {
+        if (!has(now.addresses, address))
+            VZ_CHECK(removeAddress(inside, index, address));
+    }
+    for (const auto& address : now.addresses)
+        VZ_CHECK(addAddress(inside, index, address, has(was.addresses, address) ? IfThere::Fine : ifThere));
+    for (const auto& route : now.routes)
+        VZ_CHECK(addRoute(inside, index, route, gatewayOnLink(now, route),
+                          has(was.routes, route) ? IfThere::Fine : ifThere));
     return {};
 }
 
@@ -308,7 +334,7 @@ Result<void> configureInterface(int netns, const NetInterface& wanted, const Cre
     VZ_TRY(auto link, needInside(inside.get(), made));
     int index = ::rtnl_link_get_ifindex(link.get());
     for (const auto& address : wanted.addresses)
-        VZ_CHECK(addAddress(inside.get(), index, address));
+        VZ_CHECK(addAddress(inside.get(), index, address, IfThere::Error));
     if (made.kind == LinkKind::Veth) {
         VZ_TRY(auto outside, netlink::connectHere());
         VZ_TRY(auto host, needHostEnd(outside.get(), made));
@@ -366,6 +392,23 @@ Result<void> setLinkUp(int netns, const CreatedInterface& made, const NetInterfa
     // They go with the state.
     return wanted.up && !isUp ? addRoutes(inside.get(), ::rtnl_link_get_ifindex(link.get()), wanted)
                               : Result<void>();
+}
+
+Result<void> changeAddresses(int netns, const CreatedInterface& made, const NetInterface& was,
+                             const NetInterface& now) {
+    VZ_TRY(auto inside, netlink::connectIn(netns));
+    VZ_TRY(auto link, needInside(inside.get(), made));
+    int index = ::rtnl_link_get_ifindex(link.get());
+    auto change = [&](NetInterface from, NetInterface to, IfThere ifThere) {
+        // An interface that is down has no routes; setLinkUp() makes them.
+        if (!(::rtnl_link_get_flags(link.get()) & IFF_UP))
+            from.routes = to.routes = {};
+        return exchangeAddresses(inside.get(), index, from, to, ifThere);
+    };
+    auto changed = change(was, now, IfThere::Error);
+    if (!changed)
+        (void)change(now, was, IfThere::Fine);
+    return changed;
 }
 
 Result<void> setMtu(int netns, const CreatedInterface& made, unsigned mtu) {

@@ -103,6 +103,10 @@ std::string hostMac(const std::string& guestMac);
 
 /** What the guest sees as its cable: of a veth by the host's end, so that all inside stays as it is. */
 Result<void> setLinkUp(int netns, const CreatedInterface& made, const NetInterface& wanted);
+/** Addresses and routes of @p was that are not in @p now go, those that are new come. On failure all is as it
+ * was. What root inside has added stays. */
+Result<void> changeAddresses(int netns, const CreatedInterface& made, const NetInterface& was,
+                             const NetInterface& now);
 /** Both ends. */
 Result<void> setMtu(int netns, const CreatedInterface& made, unsigned mtu);
 /** Puts the host end into a bridge, out of the one that it was in; empty: into none. */

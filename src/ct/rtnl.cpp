@@ -3,12 +3,17 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
 namespace vz::ct {
 
 namespace {
+
+struct Free {
+    void operator()(unsigned char* bytes) const { std::free(bytes); }
+};
 
 RtAnswer answerOf(const nlmsghdr& header, const char* message) {
     if (header.nlmsg_len < NLMSG_LENGTH(sizeof(nlmsgerr)))
@@ -34,43 +39,32 @@ Error failAnswer(const std::string& what, const RtAnswer& answer) {
 
 } // namespace
 
-void RtMessage::append(const void* data, size_t size) {
-    const auto* bytes = static_cast<const char*>(data);
-    bytes_.insert(bytes_.end(), bytes, bytes + size);
-    bytes_.resize(NLMSG_ALIGN(bytes_.size()));
+RtMessage::RtMessage(uint16_t type, unsigned flags, const void* header, size_t size)
+    : message_(::nlmsg_alloc_simple(type, static_cast<int>(NLM_F_REQUEST | NLM_F_ACK | flags))) {
+    whole_ = message_ && ::nlmsg_append(message_.get(), const_cast<void*>(header), size, NLMSG_ALIGNTO) == 0;
 }
 
 RtMessage& RtMessage::put(uint16_t attribute, const void* data, size_t size) {
-    rtattr start{static_cast<unsigned short>(RTA_LENGTH(size)), attribute};
-    append(&start, sizeof start);
-    append(data, size);
+    whole_ = whole_ && ::nla_put(message_.get(), attribute, static_cast<int>(size), data) == 0;
     return *this;
 }
 
-size_t RtMessage::begin(uint16_t attribute) {
-    size_t nest = bytes_.size();
-    put(attribute, nullptr, 0);
+nlattr* RtMessage::begin(uint16_t attribute) {
+    auto* nest = whole_ ? ::nla_nest_start(message_.get(), attribute) : nullptr;
+    whole_ = nest;
     return nest;
 }
 
-void RtMessage::end(size_t nest) {
-    auto length = static_cast<unsigned short>(bytes_.size() - nest);
-    std::memcpy(bytes_.data() + nest + offsetof(rtattr, rta_len), &length, sizeof length);
+void RtMessage::end(nlattr* nest) {
+    whole_ = whole_ && ::nla_nest_end(message_.get(), nest) == 0;
 }
 
 RtAttributes::RtAttributes(const void* data, size_t size) {
-    const auto* at = static_cast<const char*>(data);
-    rtattr head;
-    while (size >= sizeof head) {
-        std::memcpy(&head, at, sizeof head);
-        if (head.rta_len < sizeof head || head.rta_len > size)
-            return;
-        found_.insert_or_assign(static_cast<uint16_t>(head.rta_type & NLA_TYPE_MASK),
-                                std::span(at + sizeof head, head.rta_len - sizeof head));
-        size_t step = std::min<size_t>(RTA_ALIGN(head.rta_len), size);
-        at += step;
-        size -= step;
-    }
+    int left = static_cast<int>(size);
+    for (const auto* at = static_cast<const nlattr*>(data); ::nla_ok(at, left); at = ::nla_next(at, &left))
+        found_.insert_or_assign(
+            static_cast<uint16_t>(::nla_type(at)),
+            std::span(static_cast<const char*>(::nla_data(at)), static_cast<size_t>(::nla_len(at))));
 }
 
 std::span<const char> RtAttributes::bytes(uint16_t attribute) const {
@@ -89,60 +83,36 @@ RtAttributes RtAttributes::nest(uint16_t attribute) const {
 }
 
 Result<RtSocket> RtSocket::open() {
-    UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-    if (!fd)
-        return failErrno(errno, "cannot open a netlink socket");
+    VZ_TRY(auto socket, netlink::connectHere());
     // Without it errors have no words; an older kernel says EINVAL more often, no more.
     int on = 1;
-    (void)::setsockopt(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
-    return RtSocket(std::move(fd));
-}
-
-Result<void> RtSocket::send(RtMessage& message) {
-    auto& bytes = message.bytes();
-    auto length = static_cast<uint32_t>(bytes.size());
-    std::memcpy(bytes.data() + offsetof(nlmsghdr, nlmsg_len), &length, sizeof length);
-    ++serial_;
-    std::memcpy(bytes.data() + offsetof(nlmsghdr, nlmsg_seq), &serial_, sizeof serial_);
-    sockaddr_nl kernel{};
-    kernel.nl_family = AF_NETLINK;
-    if (::sendto(fd_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&kernel),
-                 sizeof kernel) < 0)
-        return failErrno(errno, "cannot send a netlink message");
-    return {};
-}
-
-Result<std::span<const char>> RtSocket::receive() {
-    for (;;) {
-        ssize_t size = ::recv(fd_.get(), nullptr, 0, MSG_PEEK | MSG_TRUNC);
-        if (size >= 0) {
-            buffer_.resize(static_cast<size_t>(size));
-            size = ::recv(fd_.get(), buffer_.data(), buffer_.size(), 0);
-        }
-        if (size >= 0)
-            return std::span<const char>(buffer_.data(), static_cast<size_t>(size));
-        if (errno != EINTR)
-            return failErrno(errno, "cannot receive a netlink message");
-    }
+    (void)::setsockopt(::nl_socket_get_fd(socket.get()), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
+    return RtSocket(std::move(socket));
 }
 
 Result<RtAnswer> RtSocket::exchange(RtMessage& message, const Objects& visit) {
-    VZ_CHECK(send(message));
+    if (!message.get())
+        return fail(ErrorCode::NoMemory, "cannot describe a request to the kernel's network");
+    if (int rc = ::nl_send_auto(socket_.get(), message.get()); rc < 0)
+        return netlink::failure(rc, "cannot send a netlink message");
+    const auto serial = ::nlmsg_hdr(message.get())->nlmsg_seq;
     for (;;) {
-        VZ_TRY(auto data, receive());
-        nlmsghdr header;
-        for (; data.size() >= sizeof header;
-             data = data.subspan(std::min<size_t>(NLMSG_ALIGN(header.nlmsg_len), data.size()))) {
-            std::memcpy(&header, data.data(), sizeof header);
-            if (header.nlmsg_len < sizeof header || header.nlmsg_len > data.size())
-                return fail(ErrorCode::InternalError, "the kernel sent a damaged netlink message");
-            if (header.nlmsg_seq != serial_)
+        sockaddr_nl sender{};
+        unsigned char* bytes = nullptr;
+        int size = ::nl_recv(socket_.get(), &sender, &bytes, nullptr);
+        std::unique_ptr<unsigned char, Free> received(bytes);
+        if (size <= 0)
+            return netlink::failure(size, "cannot receive a netlink message");
+        auto* header = reinterpret_cast<nlmsghdr*>(bytes);
+        for (; ::nlmsg_ok(header, size); header = ::nlmsg_next(header, &size)) {
+            if (header->nlmsg_seq != serial)
                 continue; // of a request that was given up
-            if (header.nlmsg_type == NLMSG_DONE)
+            if (header->nlmsg_type == NLMSG_DONE)
                 return RtAnswer();
-            if (header.nlmsg_type == NLMSG_ERROR)
-                return answerOf(header, data.data());
-            visit(data.data() + NLMSG_HDRLEN, header.nlmsg_len - NLMSG_HDRLEN);
+            const auto* data = static_cast<const char*>(::nlmsg_data(header));
+            if (header->nlmsg_type == NLMSG_ERROR)
+                return answerOf(*header, reinterpret_cast<const char*>(header));
+            visit(data, static_cast<size_t>(::nlmsg_datalen(header)));
         }
     }
 }
@@ -159,21 +129,13 @@ Result<void> RtSocket::request(RtMessage& message, const std::string& what) {
 }
 
 Result<int> RtSocket::indexOf(const std::string& name) {
-    RtMessage message(RTM_GETLINK, 0, ifinfomsg{});
-    message.text(IFLA_IFNAME, name);
-    int index = 0;
-    VZ_TRY(auto answer,
-           get<ifinfomsg>(message, [&](const auto& link, const auto&) { index = link.ifi_index; }));
-    if (!answer && answer.error != ENODEV)
-        return failAnswer(cat("cannot look up the network interface ", name), answer);
-    return index;
+    VZ_TRY(auto link, netlink::findLink(socket_.get(), name));
+    return link ? ::rtnl_link_get_ifindex(link.get()) : 0;
 }
 
 Result<int> RtSocket::needIndex(const std::string& name) {
-    VZ_TRY(int index, indexOf(name));
-    if (!index)
-        return fail(ErrorCode::DeviceMissing, "there is no network interface ", name);
-    return index;
+    VZ_TRY(auto link, netlink::needLink(socket_.get(), name));
+    return ::rtnl_link_get_ifindex(link.get());
 }
 
 } // namespace vz::ct

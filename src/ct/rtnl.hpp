@@ -2,20 +2,23 @@
 #pragma once
 
 #include "base/result.hpp"
-#include "base/unique_fd.hpp"
+#include "ct/netlink.hpp"
 
 #include <linux/rtnetlink.h>
+#include <netlink/msg.h>
 
 #include <cstring>
 #include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 /**
- * rtnetlink as it is: messages made of a header and attributes, for what libnl has no class for (classifiers
- * made of BPF, owners of neighbours, rates above 4 GB/s), with the kernel's own words in errors.
+ * Messages of rtnetlink over the sockets of ct/netlink.hpp, made of a header and attributes: for what libnl
+ * has no class for (classifiers made of BPF, owners of neighbours, rates above 4 GB/s), with the kernel's own
+ * errno and words in errors.
  */
 namespace vz::ct {
 
@@ -23,13 +26,9 @@ namespace vz::ct {
 class RtMessage {
 public:
     template<typename Header>
-    RtMessage(uint16_t type, unsigned flags, const Header& header) {
+    RtMessage(uint16_t type, unsigned flags, const Header& header)
+        : RtMessage(type, flags, &header, sizeof header) {
         static_assert(std::is_trivially_copyable_v<Header>);
-        nlmsghdr start{};
-        start.nlmsg_type = type;
-        start.nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
-        append(&start, sizeof start);
-        append(&header, sizeof header);
     }
 
     /** @p size bytes of plain data: a number in host order, an address, a structure. */
@@ -43,14 +42,19 @@ public:
         return put(attribute, value.c_str(), value.size() + 1);
     }
     /** Opens a nest; what end() wants to know. */
-    size_t begin(uint16_t attribute);
-    void end(size_t nest);
+    nlattr* begin(uint16_t attribute);
+    void end(nlattr* nest);
 
-    std::vector<char>& bytes() { return bytes_; }
+    /** Null if there was no room for all of it. */
+    nl_msg* get() const { return whole_ ? message_.get() : nullptr; }
 
 private:
-    void append(const void* data, size_t size);
-    std::vector<char> bytes_;
+    struct Release {
+        void operator()(nl_msg* message) const { ::nlmsg_free(message); }
+    };
+    RtMessage(uint16_t type, unsigned flags, const void* header, size_t size);
+    std::unique_ptr<nl_msg, Release> message_;
+    bool whole_ = true;
 };
 
 /** The attributes of a message or nest by their numbers; they refer to the bytes they were read from. */
@@ -114,15 +118,11 @@ public:
     Result<int> needIndex(const std::string& name);
 
 private:
-    explicit RtSocket(UniqueFd fd) : fd_(std::move(fd)) {}
+    explicit RtSocket(netlink::Socket socket) : socket_(std::move(socket)) {}
     using Objects = std::function<void(const char* data, size_t size)>;
     Result<RtAnswer> exchange(RtMessage& message, const Objects& visit);
-    Result<void> send(RtMessage& message);
-    Result<std::span<const char>> receive();
 
-    UniqueFd fd_;
-    uint32_t serial_ = 0;
-    std::vector<char> buffer_;
+    netlink::Socket socket_;
 };
 
 } // namespace vz::ct

@@ -11,7 +11,10 @@
 namespace vz::driver {
 
 InterfacePlace ContainerDomain::interfacePlace(int netns) const {
-    return {.owner = {name(), uuid_}, .runDir = runDir(), .netns = netns};
+    return {.owner = {name(), uuid_},
+            .runDir = runDir(),
+            .supervisor = driver_.settings().supervisor,
+            .netns = netns};
 }
 
 std::shared_ptr<UniqueFd> ContainerDomain::keptNetwork(const std::vector<domain::UsedInterface>& used,

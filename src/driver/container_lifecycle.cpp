@@ -297,6 +297,12 @@ void ContainerDomain::onStopped(unsigned run, ct::StopReason reason) {
             endedWhileStarting_ = reason;
             return;
         }
+        if (live_ && !live_->disks.empty()) {
+            // Its images may take a while to be closed, for which news of others do not wait.
+            driver_.enders().post(
+                [self = shared_from_this(), run, reason] { self->finishStop(run, reason); });
+            return;
+        }
     }
     finishStop(run, reason);
 }

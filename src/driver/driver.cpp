@@ -8,12 +8,17 @@
 #include "ct/host_counters.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/container_storage.hpp"
-#include "driver/filter_binding.hpp"
 #include "driver/interfaces.hpp"
 #include "driver/machine_guarantee.hpp"
 #include "vm/ids.hpp"
 
 namespace vz::driver {
+
+namespace {
+
+constexpr const char* remainsFolder = "network-remains"; ///< beside the run folders
+
+} // namespace
 
 Driver::Driver(Settings settings, Inhibit inhibit)
     : settings_(std::move(settings)), paths_{settings_.configDir, settings_.runDir, settings_.libDir,
@@ -23,7 +28,8 @@ Driver::Driver(Settings settings, Inhibit inhibit)
       machines_({.uri = settings_.qemuUri, .showForeign = settings_.showForeignMachines}),
       machineCapabilities_({.helper = settings_.kvmProbe, .wish = settings_.vmAccelerator}),
       monitorEvents_({.shows = [this](virDomainPtr machine) { return machines_.visible(machine); },
-                      .outerId = vm::outerId}) {}
+                      .outerId = vm::outerId}),
+      remains_(cat(paths_.run, "/", remainsFolder)) {}
 
 Driver::~Driver() {
     ending_ = true;
@@ -95,9 +101,11 @@ void Driver::adoptRunning() {
     auto folders = file::list(paths_.run);
     if (!folders)
         return;
+    remains_.load();
     for (const auto& name : *folders) {
         // Run folders of containers have their UUIDs as names.
-        if (name != "storage" && file::isDirectory(cat(paths_.run, "/", name)))
+        bool another = name == "storage" || name == remainsFolder;
+        if (!another && file::isDirectory(cat(paths_.run, "/", name)))
             adopt(name);
     }
 }
@@ -148,21 +156,12 @@ void Driver::adopt(const std::string& uuid) {
 void Driver::removeInterfaces(const domain::RuntimeState& state, const std::string& uuid,
                               const std::string& folder) {
     auto here = state.interfaces;
-    for (auto& used : here) {
-        if (!used.portId.empty())
-            leftPorts_.emplace_back(std::exchange(used.network, {}), std::exchange(used.portId, {}));
-        if (std::exchange(used.filtered, false))
-            leftFilters_.push_back(used.link.hostName);
-    }
-    unplugInterfaces({.owner = {uuid, uuid}, .runDir = folder}, here);
+    remains_.take(uuid, here);
+    unplugInterfaces({.owner = {uuid, uuid}, .runDir = folder, .supervisor = settings_.supervisor}, here);
 }
 
 void Driver::settleNetwork() {
-    for (const auto& [network, port] : std::exchange(leftPorts_, {})) {
-        if (auto released = releasePort(network, port); !released)
-            log::warning("a port of the network '", network, "' stays taken: ", released.error().message());
-    }
-    settleFilters();
+    remains_.giveBack([this](const auto& hostName) { return usesFilter(hostName); });
     for (auto& domain : registry_.all()) {
         if (!domain->active())
             continue;
@@ -173,23 +172,14 @@ void Driver::settleNetwork() {
     }
 }
 
-/** Names of interfaces are used again: a filter may be that of a container that runs by now. */
-void Driver::settleFilters() {
-    auto isUsed = [&](const std::string& hostName) {
-        for (const auto& domain : registry_.all()) {
-            for (const auto& used : domain->interfaces()) {
-                if (used.filtered && used.link.hostName == hostName)
-                    return true;
-            }
+bool Driver::usesFilter(const std::string& hostName) const {
+    for (const auto& domain : registry_.all()) {
+        for (const auto& used : domain->interfaces()) {
+            if (used.filtered && used.link.hostName == hostName)
+                return true;
         }
-        return false;
-    };
-    for (const auto& hostName : std::exchange(leftFilters_, {})) {
-        if (isUsed(hostName))
-            continue;
-        if (auto unbound = unbindFilter(hostName); !unbound)
-            log::warning("a network filter of ", hostName, " is left over: ", unbound.error().message());
     }
+    return false;
 }
 
 /** A removal that was cut off may take long to be brought to its end: calls about that domain wait for it. */

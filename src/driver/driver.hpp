@@ -9,6 +9,7 @@
 #include "driver/guarantees.hpp"
 #include "driver/machine_capabilities.hpp"
 #include "driver/names.hpp"
+#include "driver/network_remains.hpp"
 #include "driver/registry.hpp"
 #include "driver/settings.hpp"
 #include "driver/storage.hpp"
@@ -59,6 +60,8 @@ public:
     ct::IdRanges& idRanges() { return idRanges_; }
     Reactor& reactor() { return *reactor_; }
     Worker& worker() { return worker_; }
+    /** For ends of containers that wait for something. */
+    Worker& enders() { return enders_; }
     vm::Machines& machines() { return machines_; }
     /** QEMU's driver for the calls of a client: see vm::Machines::connection(). */
     Result<std::shared_ptr<abi::InnerConnection>> machineConnection(virConnectPtr conn);
@@ -89,7 +92,7 @@ private:
     void removeInterfaces(const domain::RuntimeState& state, const std::string& uuid,
                           const std::string& folder);
     void settleNetwork();
-    void settleFilters();
+    bool usesFilter(const std::string& hostName) const;
     bool isFirstStart() const;
     void autostartAll();
     void relayEvents(virConnectPtr conn);
@@ -120,12 +123,12 @@ private:
     std::mutex relayLock_;
     std::unique_ptr<abi::EventRelay> relay_;
     std::unique_ptr<Storage> storage_;
-    std::vector<std::pair<std::string, std::string>> leftPorts_; ///< network, port
-    std::vector<std::string> leftFilters_;                       ///< host ends that are gone
+    NetworkRemains remains_;
     std::atomic<bool> ending_ = false;
     std::thread starter_; ///< what the start of the daemon does not wait for
     // Last: their tasks use everything above.
-    Worker worker_;
+    Worker enders_{8};
+    Worker worker_;        // gives those work
     Worker autodestroyer_; // may wait for the news that worker_ brings
 };
 

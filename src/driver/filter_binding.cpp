@@ -41,6 +41,13 @@ Result<BindingHandle> findBinding(virConnectPtr connection, const std::string& h
     return binding;
 }
 
+Result<std::string> ownerOf(virNWFilterBindingPtr binding) {
+    VZ_TRY(auto text, abi::takeText(::virNWFilterBindingGetXMLDesc(binding, 0),
+                                    "the network filter of an interface is not described"));
+    VZ_TRY(auto doc, xml::parse(text));
+    return xml::text(xml::child(xml::child(xml::root(doc), "owner"), "uuid"));
+}
+
 } // namespace
 
 Result<void> bindFilter(const InterfaceOwner& owner, const domain::Interface& interface,
@@ -74,10 +81,15 @@ Result<bool> hasFilter(const std::string& hostName) {
     return static_cast<bool>(binding);
 }
 
-Result<void> unbindFilter(const std::string& hostName) {
+Result<void> unbindFilter(const std::string& hostName, const std::string& ownerUuid) {
     abi::AsDaemon asDaemon;
     VZ_TRY(auto connection, connectSelf());
     VZ_TRY(auto binding, findBinding(connection.get(), hostName));
+    if (binding && !ownerUuid.empty()) {
+        VZ_TRY(auto owner, ownerOf(binding.get()));
+        if (owner != ownerUuid)
+            return {};
+    }
     if (binding && ::virNWFilterBindingDelete(binding.get()) < 0)
         return abi::lastError(cat("the network filter cannot be taken off the interface ", hostName));
     return {};

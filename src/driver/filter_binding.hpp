@@ -20,7 +20,7 @@ Result<void> bindFilter(const InterfaceOwner& owner, const domain::Interface& in
 
 Result<bool> hasFilter(const std::string& hostName);
 
-/** Takes the filter off; one that is not bound is fine. */
-Result<void> unbindFilter(const std::string& hostName);
+/** Takes the filter off; one that is not bound is fine. With @p ownerUuid only if it is that domain's. */
+Result<void> unbindFilter(const std::string& hostName, const std::string& ownerUuid = {});
 
 } // namespace vz::driver

@@ -9,10 +9,10 @@
 #include "libvirt/objects.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <fcntl.h>
-#include <sys/mount.h>
-#include <unistd.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 
 namespace vz::driver {
 
@@ -28,26 +28,36 @@ std::string keptNamespace(const std::string& runDir) {
     return runDir + "/netns";
 }
 
-Result<void> keepNamespace(const InterfacePlace& place) {
-    auto path = keptNamespace(place.runDir);
-    if (file::exists(path))
-        return {};
-    VZ_CHECK(file::writeVolatile(path, ""));
-    if (::mount(cat("/proc/self/fd/", place.netns).c_str(), path.c_str(), nullptr, MS_BIND, nullptr) < 0) {
-        // AppArmor's rules for libvirtd may forbid it; then it lives as long as the container or the daemon.
-        log::info("the network namespace of '", place.owner.name, "' is not kept at ", path, ": ",
-                  errnoText(errno));
-        ::unlink(path.c_str());
-    }
+/** By a program of its own: AppArmor's rules for libvirtd forbid that it mounts anything. */
+Result<void> askSupervisor(const InterfacePlace& place, const char* what) {
+    process::Command command{.argv = {place.supervisor, what, keptNamespace(place.runDir)}};
+    if (place.netns >= 0)
+        command.fds = {{3, place.netns}};
+    VZ_TRY(auto done, process::run(std::move(command)));
+    if (done.status != 0)
+        return fail(ErrorCode::OperationFailed, trim(done.errors));
     return {};
 }
 
-void dropNamespace(const std::string& runDir) {
-    auto path = keptNamespace(runDir);
-    if (!file::exists(path))
+void keepNamespace(const InterfacePlace& place) {
+    // It is for the one case that all are killed at once: no reason to refuse the interface.
+    if (auto kept = askSupervisor(place, "keep"); !kept)
+        log::warning("the network namespace of '", place.owner.name,
+                     "' is not kept: ", kept.error().message());
+}
+
+/** None if it is not kept. */
+UniqueFd openKept(const std::string& runDir) {
+    auto kept = file::open(keptNamespace(runDir), O_RDONLY);
+    bool isNetwork = kept && ::ioctl(kept->get(), NS_GET_NSTYPE) == CLONE_NEWNET;
+    return isNetwork ? *std::move(kept) : UniqueFd();
+}
+
+void dropNamespace(const InterfacePlace& place) {
+    if (!file::exists(keptNamespace(place.runDir)))
         return;
-    if (::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL)
-        log::warning("cannot let go of ", path, ": ", errnoText(errno));
+    if (auto dropped = askSupervisor(place, "drop"); !dropped)
+        log::warning("the network namespace of '", place.owner.name, "' stays: ", dropped.error().message());
 }
 
 Result<void> runScript(const std::string& path, const std::string& interface) {
@@ -67,10 +77,6 @@ Result<void> checkChange(const domain::Interface& was, const domain::Interface& 
         what = "<guest dev=>";
     else if (!now.targetDev.empty() && now.targetDev != was.targetDev)
         what = "<target dev=>";
-    else if (now.addresses != was.addresses && !now.routed)
-        what = "<ip>";
-    else if (now.routes != was.routes)
-        what = "<route>";
     else if (now.script != was.script || now.downScript != was.downScript)
         what = "<script>";
     if (!what)
@@ -213,7 +219,7 @@ Result<void> InterfacePlugger::plugHostDevice(size_t index) {
                           .routes = device.routes};
     auto& entry = add({.name = device.path});
     auto make = [&]() -> Result<void> {
-        VZ_CHECK(keepNamespace(place_));
+        keepNamespace(place_);
         auto announce = [&](const ct::CreatedInterface& made) {
             entry.link = made;
             return save_();
@@ -235,7 +241,7 @@ Result<void> InterfacePlugger::unplug(const std::string& name) {
     auto lent = std::any_of(used_.begin(), used_.end(),
                             [](const auto& used) { return used.link.kind == ct::LinkKind::Moved; });
     if (!lent)
-        dropNamespace(place_.runDir);
+        dropNamespace(place_);
     return {};
 }
 
@@ -268,6 +274,10 @@ Result<void> InterfacePlugger::change(const domain::Interface& was, size_t index
     }
     VZ_TRY(auto before, netInterfaceOf(was));
     VZ_TRY(auto plan, netInterfaceOf(now));
+    if (plan.addresses != before.addresses || plan.routes != before.routes) {
+        VZ_CHECK(ct::changeAddresses(place_.netns, entry->link, before, plan));
+        undo.add([&] { (void)ct::changeAddresses(place_.netns, entry->link, plan, before); });
+    }
     undo.add([&] { (void)ct::setLinkUp(place_.netns, entry->link, before); });
     VZ_CHECK(ct::setLinkUp(place_.netns, entry->link, plan));
     VZ_CHECK(connectRouted(now, *entry, place_.netns));
@@ -343,9 +353,8 @@ Result<void> unplugInterface(const InterfacePlace& place, const UsedInterface& u
         }
         if (!used.switchBridge.empty())
             attempt(removeSwitchPort(used.link.hostName));
-        auto kept = file::open(keptNamespace(place.runDir), O_RDONLY);
-        bool lent = used.link.kind == ct::LinkKind::Moved;
-        attempt(ct::removeInterface(lent && kept ? kept->get() : place.netns, used.link));
+        auto kept = used.link.kind == ct::LinkKind::Moved ? openKept(place.runDir) : UniqueFd();
+        attempt(ct::removeInterface(kept ? kept.get() : place.netns, used.link));
     }
     if (!used.portId.empty())
         attempt(releasePort(used.network, used.portId));
@@ -360,7 +369,7 @@ void unplugInterfaces(const InterfacePlace& place, const std::vector<UsedInterfa
             log::warning("the interface ", each.name, " of '", place.owner.name,
                          "' is left over: ", done.error().message());
     }
-    dropNamespace(place.runDir);
+    dropNamespace(place);
 }
 
 } // namespace vz::driver

@@ -17,7 +17,8 @@ namespace vz::driver {
 struct InterfacePlace {
     InterfaceOwner owner;
     std::string runDir;
-    int netns = -1; ///< a handle, or -1 if the container is gone
+    std::string supervisor; ///< path of the program
+    int netns = -1;         ///< a handle, or -1 if the container is gone
 };
 
 /**

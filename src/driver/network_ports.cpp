@@ -188,4 +188,10 @@ Result<void> releasePort(const std::string& network, const std::string& id) {
     return deleted;
 }
 
+bool canReleasePorts() {
+    abi::AsDaemon asDaemon;
+    auto connection = connectSelf();
+    return connection && ::virConnectNumOfNetworks(connection->get()) >= 0;
+}
+
 } // namespace vz::driver

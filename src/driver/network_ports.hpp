@@ -25,6 +25,8 @@ Result<void> reclaimPort(const InterfaceOwner& owner, const domain::Interface& i
 
 /** Gives the port back; one that the network does not know (any more) is fine. Never denied. */
 Result<void> releasePort(const std::string& network, const std::string& id);
+/** Whether this daemon has the network driver. */
+bool canReleasePorts();
 
 /** The addresses that the network's DHCP server has given to that MAC address. */
 Result<std::vector<ct::IpAddress>> leasesOf(const std::string& network, const std::string& mac);

@@ -6,13 +6,18 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 namespace vz::driver {
 
-/** One thread that does, in order, what must not be done on the reactor: work that may wait a little. */
+/**
+ * Does what must not be done on the reactor: work that may wait. With one thread all is done in order; with
+ * more, which come when they are needed, a task that waits long does not keep the others.
+ */
 class Worker {
 public:
-    Worker();
+    /** For @p most threads at one time. */
+    explicit Worker(unsigned most = 1);
     /** Does what is queued, then ends. */
     ~Worker();
     Worker(const Worker&) = delete;
@@ -23,12 +28,15 @@ public:
 
 private:
     void run();
+    void addThread();
 
-    std::mutex mutex_;
+    const unsigned most_;
+    std::mutex mutex_; ///< of all below
     std::condition_variable changed_;
     std::deque<std::function<void()>> tasks_;
     bool ending_ = false;
-    std::thread thread_;
+    unsigned idle_ = 0; ///< threads without a task
+    std::vector<std::thread> threads_;
 };
 
 } // namespace vz::driver

@@ -129,6 +129,29 @@ def test_bridge_and_mtu_change(daemon, conn, bridge, make_network, make_guest):
     assert links(daemon)[name]["master"] == "vzbr0" and interface_of(guest).get("type") == "bridge"
 
 
+def test_addresses_change(daemon, conn, bridge, make_guest):
+    """What is in both XMLs stays, even where the kernel takes it along with what goes; so does what root has made."""
+    ips = "<ip address='192.0.2.{}' family='ipv4' prefix='24'/>".format
+    route = "<route family='ipv4' address='{}' prefix='{}' gateway='192.0.2.254'/>".format
+    device = "<interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='vzbr0'/>{}</interface>".format
+    guest = make_guest(devices=device(ips(1) + ips(2) + route("0.0.0.0", 0) + route("203.0.113.0", 24)))
+    guest.define().start().ready()
+    domain = conn.lookupByName("ct")
+    guest.inside("/bin/ip", "addr", "add", "198.51.100.1/32", "dev", "eth0")
+    domain.updateDeviceFlags(device(ips(2) + ips(3) + route("0.0.0.0", 0) + route("203.0.113.128", 25)), LIVE)
+    shown, routes = guest.inside("/bin/ip", "addr"), guest.inside("/bin/ip", "route")
+    assert "192.0.2.1/" not in shown and all(f"192.0.2.{one}/24" in shown for one in (2, 3))
+    assert "198.51.100.1/32" in shown
+    assert "default via 192.0.2.254" in routes and "203.0.113.128/25 via" in routes and "203.0.113.0/24" not in routes
+    ping(guest, "192.0.2.254")
+    assert [ip.get("address") for ip in interface_of(guest).findall("ip")] == ["192.0.2.2", "192.0.2.3"]
+    # A gateway that cannot be reached: all is as it was.
+    with pytest.raises(libvirt.libvirtError, match="198.18.0.1"):
+        domain.updateDeviceFlags(device(ips(4) + route("0.0.0.0", 0).replace("192.0.2.254", "198.18.0.1")), LIVE)
+    assert guest.inside("/bin/ip", "addr") == shown
+    assert sorted(guest.inside("/bin/ip", "route").splitlines()) == sorted(routes.splitlines())
+
+
 @pytest.mark.parametrize("who", ["daemon", "both"])
 def test_kill9_leaves_no_port(daemon, make_network, make_guest, who):
     make_network("<bridge name='vziso0' stp='off'/><ip address='192.0.2.254' netmask='255.255.255.0'/>")
@@ -237,10 +260,15 @@ def test_peer_and_gateway_on_the_link(daemon, make_guest):
     guest = make_guest(devices="""<interface type='ethernet'><target dev='vzeth0'/>
         <ip address='203.0.113.7' family='ipv4' prefix='32' peer='192.0.2.254'/></interface>
         <interface type='ethernet'><target dev='vzeth1'/><ip address='2001:db8:5::7' family='ipv6' prefix='128'/>
-        <route family='ipv6' address='::' prefix='0' gateway='2001:db8:9::1'/></interface>""").define().start().ready()
+        <route family='ipv6' address='::' prefix='0' gateway='2001:db8:9::1'/></interface>
+        <interface type='ethernet'><target dev='vzeth2'/>
+        <ip address='2001:db8:6::7' family='ipv6' prefix='128' peer='2001:db8:7::1'/></interface>""")
+    guest.define().start().ready()
     daemon.run("ip", "addr", "add", "192.0.2.254/32", "dev", "vzeth0")
     daemon.run("ip", "route", "add", "203.0.113.7/32", "dev", "vzeth0")
     daemon.run("ip", "addr", "add", "2001:db8:9::1/128", "dev", "vzeth1", "nodad")
     daemon.run("ip", "route", "add", "2001:db8:5::7/128", "dev", "vzeth1")
+    daemon.run("ip", "addr", "add", "2001:db8:7::1/128", "peer", "2001:db8:6::7/128", "dev", "vzeth2", "nodad")
     ping(guest, "192.0.2.254")
-    guest.inside("/bin/ping", "-6", "-c", "1", "-W", "5", "2001:db8:9::1")
+    for address in ("2001:db8:9::1", "2001:db8:7::1"):
+        guest.inside("/bin/ping", "-6", "-c", "1", "-W", "5", address)

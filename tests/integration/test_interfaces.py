@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from harness.guest import wait_for
 from harness.interfaces import exchange, interface_of, links, nic, ping, ports
+from harness.traffic import in_guest
 
 pytest_plugins = ["harness.interface_fixtures"]
 
@@ -64,6 +65,28 @@ def test_other_networks(daemon, make_network, make_guest, uplink, bridge, kind):
     assert not ports(daemon)
 
 
+@pytest.mark.parametrize("mode", [pytest.param("nat", marks=pytest.mark.host), "route", "open",
+                                  pytest.param("isolated", marks=pytest.mark.host_only)])
+def test_ways_out_of_a_network(daemon, neighbour, make_network, make_guest, mode):
+    """To a neighbour of the host, who knows a way back only where the network's own addresses are to be seen."""
+    forward = "" if mode == "isolated" else f"<forward mode='{mode}'/>"
+    make_network(f"{forward}<bridge name='vznet0' stp='off'/><dns enable='no'/>"
+                 "<ip address='198.51.100.254' netmask='255.255.255.0'/>")
+    if mode != "nat":
+        daemon.run(*neighbour, "ip", "route", "add", "198.51.100.0/24", "via", "192.0.2.1")
+    guest = make_guest(devices="""<interface type='network'><source network='lan'/>
+        <ip address='198.51.100.1' family='ipv4' prefix='24'/>
+        <route family='ipv4' address='0.0.0.0' prefix='0' gateway='198.51.100.254'/></interface>""")
+    guest.define().start().ready()
+    ping(guest, "198.51.100.254")
+    if mode == "isolated":
+        assert "1 packets received" not in guest.inside("/bin/ping", "-c", "1", "-W", "1", "192.0.2.2", check=False)
+        return
+    ping(guest, "192.0.2.2")
+    if mode != "nat":
+        exchange(daemon, guest, "198.51.100.1", neighbour)
+
+
 def test_network_that_is_not_active(daemon, make_network, make_guest):
     make_network("<bridge name='vziso0'/>")
     daemon.virsh("net-destroy", "lan")
@@ -98,6 +121,12 @@ def test_direct(daemon, make_guest, uplink, mode):
     assert int(received.split("rx_bytes")[1].split()[0]) > 0
 
 
+# A switch without the module of the kernel hands on what has no checksum yet as it is: ETHTOOL_STXCSUM off.
+CHECKSUMS = """
+import fcntl, socket, struct, ctypes
+value = ctypes.create_string_buffer(struct.pack("II", 0x17, 0))
+fcntl.ioctl(socket.socket(), 0x8946, struct.pack("16sP", b"eth0", ctypes.addressof(value)))
+"""
 SWITCH_ID = "09b11c53-8b5c-4eeb-8f00-d84eaa0aaa4f"
 
 
@@ -110,6 +139,8 @@ def test_open_vswitch(daemon, make_network, make_guest, switch, kind):
         source = "<source network='lan'/>"
     guest = make_guest(devices=nic(1, kind, source)).define().start().ready()
     ping(guest, "192.0.2.254")
+    daemon.run(*in_guest(guest), "python3", "-c", CHECKSUMS)
+    exchange(daemon, guest, "192.0.2.1")
     name = interface_of(guest).find("target").get("dev")
     assert daemon.run("ovs-vsctl", "list-ports", "ovs0").stdout.split() == [name]
     known = daemon.run("ovs-vsctl", "get", "Interface", name, "external-ids").stdout
@@ -174,3 +205,21 @@ def test_lent_interface_comes_back(daemon, lent, make_guest, end):
         daemon.start()
     after = wait_for(lambda: links(daemon).get("nic0"), what="the interface")
     assert (after["address"], after["mtu"]) == (lent["address"], lent["mtu"])
+
+
+@pytest.mark.host_only
+@pytest.mark.parametrize("kept", [True, False])
+def test_hardware_comes_back(daemon, make_guest, kept):
+    """All are killed at once; where the namespace is not kept, the kernel takes the device out of it."""
+    before = links(daemon)["link0"]
+    guest = make_guest(devices=HOSTDEV.replace("nic0", "link0")).define().start().ready()
+    assert "link0" not in links(daemon)
+    guest.inside("/bin/ip", "link", "set", "link0", "down")
+    guest.inside("/bin/ip", "link", "set", "link0", "name", "mine")
+    supervisor = guest.supervisor()
+    daemon.kill9()
+    if not kept:
+        daemon.run("umount", f"/run/libvirt/vz/{guest.uuid}/netns")
+    os.kill(supervisor, signal.SIGKILL)
+    daemon.start()
+    assert wait_for(lambda: links(daemon).get("link0"), what="the interface")["address"] == before["address"]

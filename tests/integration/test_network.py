@@ -9,6 +9,7 @@ import libvirt
 import pytest
 from harness.guest import wait_for
 from harness.interfaces import exchange
+from harness.traffic import in_guest
 
 BRIDGE = """<interface type='bridge'>
   <mac address='52:54:00:6b:01:02'/><source bridge='vzbr0'/>{target}
@@ -47,11 +48,12 @@ def test_bridge(daemon, bridge, make_guest):
 
 
 def test_two_containers_talk(daemon, bridge, make_guest):
-    first, _ = [
+    first, second = [
         make_guest(f"ct{number}", devices=f"""<interface type='bridge'><source bridge='vzbr0'/>
             <ip address='192.0.2.1{number}' family='ipv4' prefix='24'/></interface>""").define().start().ready()
         for number in (1, 2)]
     first.inside("/bin/ping", "-c", "1", "-W", "5", "192.0.2.12")
+    exchange(daemon, first, "192.0.2.11", in_guest(second))
 
 
 def test_names_are_kept(daemon, bridge, make_guest):
@@ -101,7 +103,8 @@ def test_addresses_and_counters(daemon, conn, bridge, make_guest):
     assert received > 0 and sent > 0
     stats = conn.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_INTERFACE)[0][1]
     assert stats["net.count"] == 1 and stats["net.0.name"] == name and stats["net.0.rx.bytes"] > 0
-    assert "192.0.2.10" in daemon.virsh("domifaddr", "ct", "--source", "agent").stdout
+    for source in ("agent", "arp"):
+        assert "192.0.2.10" in daemon.virsh("domifaddr", "ct", "--source", source).stdout
 
 
 def test_missing_bridge_is_named(daemon, make_guest):

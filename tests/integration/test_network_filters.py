@@ -10,6 +10,10 @@ import sys
 
 import pytest
 from harness.guest import wait_for
+from harness.interfaces import pings, ports, silent
+from harness.private_daemon import MODULES
+
+pytest_plugins = ["harness.interface_fixtures"]
 
 FILTER = """<filter name='{name}' chain='ipv4'>
   <rule action='return' direction='out' priority='100'><ip srcipaddr='$IP'/></rule>
@@ -40,16 +44,12 @@ def filters(daemon, tmp_path):
         daemon.virsh("nwfilter-undefine", name)
 
 
-def pings(guest, address, *options):
-    return "1 packets received" in guest.inside("/bin/ping", "-c", "1", "-W", "1", *options, address, check=False)
-
-
 def bindings(daemon):
     return dict(re.findall(r"(\S+)\s+(\S+)", daemon.virsh("nwfilter-binding-list").stdout))
 
 
 def spoofs(guest):
-    return pings(guest, "192.0.2.1", "-I", "192.0.2.66")
+    return pings(guest, "192.0.2.1", "-I", "192.0.2.66", wait=1)
 
 
 def start(make_guest, extra):
@@ -83,6 +83,7 @@ def test_a_filter_holds(daemon, filters, make_guest):
     assert not bindings(daemon)
 
 
+@pytest.mark.host
 def test_filters_after_a_crash(daemon, filters, make_guest):
     guest = start(make_guest, USE.format("one"))
     daemon.kill9()
@@ -96,6 +97,25 @@ def test_filters_after_a_crash(daemon, filters, make_guest):
     wait_for(lambda: not bindings(daemon), what="the end of the filter")
 
 
+def test_what_is_left_waits_for_its_drivers(daemon, filters, make_network, make_guest):
+    """A container ends with its daemon, and the next daemon ends before the other drivers have heard of it."""
+    make_network("<bridge name='vziso0' stp='off'/>")
+    guest = make_guest(devices=f"<interface type='network'><source network='lan'/>{USE.format('one')}</interface>")
+    supervisor = guest.define().start().ready().supervisor()
+    assert bindings(daemon) and ports(daemon)
+    daemon.kill9()
+    os.kill(supervisor, signal.SIGKILL)
+    daemon.change_modules(())
+    daemon.start()
+    assert guest.state().startswith("shut off")
+    assert not os.path.exists(os.path.join(daemon.folder, "run/vz", guest.uuid))
+    daemon.kill9()
+    daemon.change_modules(MODULES)
+    daemon.start()
+    wait_for(lambda: not bindings(daemon) and not ports(daemon), what="the end of the filter and the port")
+
+
+@pytest.mark.host
 def test_a_start_without_its_filter_fails(daemon, make_guest):
     make_guest(devices=INTERFACE.format(USE.format("nonsuch"))).define()
     done = daemon.virsh("start", "ct", check=False)
@@ -115,17 +135,18 @@ def copy_program(guest, program, folders=()):
     return program
 
 
+@pytest.mark.host
 def test_its_own_firewall(daemon, make_guest):
     """Root inside filters what comes in, in its own network namespace only."""
     guest = make_guest(devices=INTERFACE.format(""))
     program = copy_program(guest, shutil.which("iptables-nft"), ["/usr/lib/x86_64-linux-gnu/xtables"])
     os.symlink(program, guest.path("/bin/iptables-nft"))
     guest.define().start().ready()
-    before = daemon.run("iptables-nft-save", check=False).stdout
+    before = daemon.run("iptables-nft", "-S").stdout
     guest.inside("/bin/iptables-nft", "-A", "INPUT", "-s", "192.0.2.1", "-j", "DROP")
     assert "192.0.2.1" in guest.inside("/bin/iptables-nft", "-S")
-    assert not pings(guest, "192.0.2.1")
-    assert daemon.run("iptables-nft-save", check=False).stdout == before
+    assert silent(guest, "192.0.2.1")
+    assert daemon.run("iptables-nft", "-S").stdout == before
     guest.inside("/bin/iptables-nft", "-F", "INPUT")
     assert pings(guest, "192.0.2.1")
 
@@ -142,6 +163,7 @@ s.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + prefix, ("ff02
 """
 
 
+@pytest.mark.host
 def test_router_advertisement(daemon, make_guest):
     guest = make_guest(devices=INTERFACE.format("")).define().start().ready()
 

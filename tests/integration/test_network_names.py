@@ -3,6 +3,8 @@
 
 import os
 
+import pytest
+
 NAMES = """<vz:container xmlns:vz='urn:libvirt-vz:domain:1.0'><vz:network>
   <vz:hostname>web.example.org</vz:hostname><vz:nameservers>192.0.2.53 2001:db8::53</vz:nameservers>
   <vz:search>example.org example.net</vz:search></vz:network></vz:container>"""
@@ -16,6 +18,7 @@ def write(guest, path, text):
         file.write(text)
 
 
+@pytest.mark.host
 def test_plain_files(daemon, make_guest):
     guest = make_guest(top=NAMES)
     write(guest, "/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 old.example.org old\n10.0.0.1 other\n")
@@ -57,6 +60,7 @@ def test_resolved_and_red_hat(daemon, make_guest):
         "[Resolve]\nDNS=192.0.2.53 2001:db8::53\nDomains=example.org example.net")
 
 
+@pytest.mark.host
 def test_links_do_not_lead_out(daemon, make_guest, tmp_path):
     """A root whose files are links to the host's: they are replaced, or the start says why not."""
     victim = tmp_path / "victim"

@@ -9,6 +9,7 @@ import stat
 import struct
 import subprocess
 import threading
+import zlib
 
 import pytest
 from harness import build
@@ -213,6 +214,40 @@ def test_grow_while_mounted(images):
     folder = images.mount(image)
     assert os.statvfs(folder).f_blocks > 2 * blocks
     assert digest(os.path.join(folder, "file")) == written
+    images.ploop("umount", image)
+
+
+def write_gpt(device, parts):
+    """The first copy of a table (UEFI 2.10, chapter 5) with partitions of Linux: first sector and number of sectors."""
+    sectors = size_of(device) // 512
+    linux = bytes.fromhex("af3dc60f838472478e793d69d8477de4")
+    entries = b"".join(linux + os.urandom(16) + struct.pack("<QQQ72x", first, first + count - 1, 0)
+                       for first, count in parts).ljust(128 * 128, b"\0")
+
+    def header(crc):
+        return struct.pack("<8sIIIIQQQQ16sQIII", b"EFI PART", 0x10000, 92, crc, 0, 1, sectors - 1, 34, sectors - 34,
+                           b"\1" * 16, 2, 128, 128, zlib.crc32(entries))
+
+    with open(device, "r+b") as disk:
+        disk.seek(512)
+        disk.write(header(zlib.crc32(header(0))).ljust(512, b"\0") + entries)
+        os.fsync(disk.fileno())
+
+
+def test_last_partition_grows_whichever_it_is(images):
+    image = images.make("ct", "16M", "-t", "none")
+    images.ploop("mount", image)
+    device = images.device(image)[0]
+    write_gpt(device, [(2048, 8192), (10240, 20480)])
+    images.ploop("umount", image)
+    images.ploop("mount", image)
+    device = images.device(image)[0]
+    if not os.path.exists(device + "p2"):  # the kernel need not know such tables
+        subprocess.run(["addpart", device, "2", "10240", "20480"], check=True)
+    with open(device + "p2", "rb") as user:
+        images.ploop("resize", "-s", "32M", image)
+        assert user.seek(0, os.SEEK_END) > 24 * MIB
+    assert size_of(device + "p1") == 4 * MIB
     images.ploop("umount", image)
 
 

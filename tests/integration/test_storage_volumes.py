@@ -26,10 +26,13 @@ def blank(name, capacity=16 * MIB, **options):
     return volume_xml(name, capacity, target=f"<vz:filesystem {FS} type='none'/>", **options)
 
 
-def ploop(daemon, *words):
+def ploop(daemon, *words, status=True):
+    """What it says; on its standard error if it is to fail."""
     environment = dict(os.environ, VZ_PLOOPD=build.ploopd(), VZ_PLOOP_RUNDIR=os.path.join(daemon.folder, "run/vz-ploop"))
-    return subprocess.run([build.ploop(), *words], env=environment, capture_output=True, text=True, check=True,
-                          timeout=60).stdout
+    done = subprocess.run([build.ploop(), *words], env=environment, capture_output=True, text=True, check=status,
+                          timeout=60)
+    assert status or done.returncode
+    return done.stdout if status else done.stderr
 
 
 @pytest.fixture
@@ -153,6 +156,54 @@ def test_copies(pool, daemon, made, tmp_path):
     assert pool.entries() == ["copy", "flat", "raw", "vol"]
 
 
+@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+def test_copies_share_their_data(daemon, make_pool, kind, tmp_path):
+    pool = make_pool()
+    os.makedirs(pool.folder)
+    disk = os.path.join(daemon.folder, "disk")
+    with open(disk, "wb") as file:
+        file.truncate(320 * MIB)
+    subprocess.run(["mkfs." + kind, "-q", disk], check=True)
+    daemon.run("mount", "-o", "loop", disk, pool.folder)
+
+    def used():
+        daemon.run("sync", "-f", pool.folder)
+        free, block = daemon.run("stat", "-f", "-c", "%f %S", pool.folder).stdout.split()
+        return -int(free) * int(block)
+
+    def shared(path):
+        return "shared" in daemon.run("filefrag", "-v", path).stdout
+
+    def read(name):
+        pool.virsh("vol-download", name, tmp_path / "out", pool.name, "--length", 20 * MIB)
+        return (tmp_path / "out").read_bytes()
+
+    try:
+        pool.virsh("pool-define-as", "--type", "ploop", "--target", pool.folder, pool.name)
+        pool.virsh("pool-start", pool.name)
+        content = os.urandom(20 * MIB)
+        (tmp_path / "content").write_bytes(content)
+        (tmp_path / "part").write_bytes(b"x" * 4096)
+        for name, format_ in ("vol", "ploop"), ("raw", "raw"):
+            pool.volume(name, "32M", "--format", format_, "--allocation", "0")
+            pool.virsh("vol-upload", name, tmp_path / "content", pool.name)
+            before = used()
+            assert not shared(pool.path(name, "root.hds"))
+            pool.virsh("vol-clone", name, name + "2", "--pool", pool.name, "--reflink")
+            copy = pool.path(name, "copy")
+            daemon.run(build.ploop(), "copy", "-s", pool.path(name), "-d", copy, "-t",
+                       "raw" if name == "raw" else "expanded")
+            assert used() - before < 4 * MIB
+            assert shared(pool.path(name, "root.hds")) and shared(copy)
+            # From here on they differ.
+            pool.virsh("vol-upload", name + "2", tmp_path / "part", pool.name, "--offset", MIB)
+            assert read(name + "2") == content[:MIB] + b"x" * 4096 + content[MIB + 4096:] and read(name) == content
+        pool.virsh("pool-destroy", pool.name)
+    finally:
+        daemon.run("umount", pool.folder)
+        os.unlink(disk)
+
+
 def test_resize(pool, daemon):
     pool.volume("vol", "32M")
     pool.virsh("vol-resize", "vol", "64M", pool.name)
@@ -206,6 +257,31 @@ def test_volumes_of_other_tools_are_found(pool, daemon):
     for name in ("broken", "theirs"):
         pool.virsh("vol-delete", name, pool.name)
     assert pool.entries() == ["no volume"]
+
+
+def test_links_do_not_lead_out_of_a_volume(pool, daemon, tmp_path):
+    """Whoever may write to a volume's folder has no use of the daemon's rights elsewhere."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret" + bytes(16 * MIB - 6))
+    pool.volume("vol", "16M", "--format", "raw")
+    pool.volume("other", "16M")
+    os.unlink(pool.path("vol", "root.hds"))
+    os.symlink(secret, pool.path("vol", "root.hds"))
+    (tmp_path / "content").write_bytes(b"x" * 4096)
+    for words in (("vol-download", "vol", tmp_path / "out", pool.name), ("vol-wipe", "vol", pool.name),
+                  ("vol-upload", "vol", tmp_path / "content", pool.name), ("vol-resize", "vol", "32M", pool.name),
+                  ("vol-clone", "vol", "copy", "--pool", pool.name)):
+        pool.fails(*words, containing="symbolic link")
+    # A descriptor of another place.
+    os.unlink(pool.path("vol", "DiskDescriptor.xml"))
+    os.symlink(pool.path("other", "DiskDescriptor.xml"), pool.path("vol", "DiskDescriptor.xml"))
+    pool.fails("vol-download", "vol", tmp_path / "out", pool.name, containing="symbolic link")
+    refused = ploop(daemon, "mount", pool.path("vol"), status=False)
+    assert "symbolic link" in refused
+    pool.virsh("pool-refresh", pool.name)
+    pool.virsh("vol-delete", "vol", pool.name)
+    assert secret.read_bytes().startswith(b"secret") and pool.entries() == ["other"]
+    assert os.listdir(pool.path("other")) and pool.info("other")[1] == 16 * MIB
 
 
 def test_used_volume_is_left_alone(pool, daemon):

@@ -3,10 +3,12 @@
 
 #include "base/file.hpp"
 #include "ct/supervisor/cgroup_entry.hpp"
+#include "ct/supervisor/keep_namespace.hpp"
 
 #include <cerrno>
 #include <fcntl.h>
 #include <sched.h>
+#include <string_view>
 #include <unistd.h>
 
 namespace vz::supervisor {
@@ -88,6 +90,11 @@ int launch() {
 
 } // namespace vz::supervisor
 
-int main() {
+int main(int count, char** arguments) {
+    std::string_view use = count == 3 ? arguments[1] : "";
+    if (use == "keep")
+        return vz::supervisor::keepNamespace(arguments[2]);
+    if (use == "drop")
+        return vz::supervisor::dropNamespace(arguments[2]);
     return vz::supervisor::launch();
 }

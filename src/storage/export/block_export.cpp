@@ -2,7 +2,9 @@
 #include "storage/export/block_export.hpp"
 
 #include "base/file.hpp"
+#include "storage/export/loop_device.hpp"
 #include "storage/export/loop_watch.hpp"
+#include "storage/export/nbd_device_export.hpp"
 #include "storage/export/nbd_server.hpp"
 
 namespace vz::exports {
@@ -42,6 +44,7 @@ public:
         return {};
     }
 
+    const BlockDevice* device() const override { return device_ ? &*device_ : nullptr; }
     Mechanism mechanism() const override { return Mechanism::Loop; }
 
     Result<void> resized() override {
@@ -56,6 +59,7 @@ public:
 
 private:
     Section part_;
+    std::optional<LoopDevice> device_;
     std::unique_ptr<LoopWatch> watch_;
 };
 
@@ -76,6 +80,7 @@ public:
         return resized();
     }
 
+    const BlockDevice* device() const override { return device_ ? &*device_ : nullptr; }
     Mechanism mechanism() const override { return Mechanism::Fuse; }
 
     Result<void> resized() override {
@@ -87,6 +92,7 @@ public:
 
 private:
     std::unique_ptr<FuseFile> file_;
+    std::optional<LoopDevice> device_;
 };
 
 class NbdExport final : public BlockExport {
@@ -99,6 +105,7 @@ public:
         return {};
     }
 
+    const BlockDevice* device() const override { return nullptr; }
     Mechanism mechanism() const override { return Mechanism::Nbd; }
     std::string path() const override { return server_->socket(); }
     /** Clients learn of a size when they connect. */
@@ -117,8 +124,8 @@ private:
 } // namespace
 
 Result<void> BlockExport::settle() {
-    if (device_)
-        VZ_CHECK(device_->setAutoclear(false));
+    if (device())
+        VZ_CHECK(device()->setAutoclear(false));
     held_.reset();
     return {};
 }
@@ -131,6 +138,8 @@ const char* nameOf(Mechanism mechanism) {
         return "fuse";
     case Mechanism::Nbd:
         return "nbd";
+    case Mechanism::NbdDevice:
+        return "nbd-device";
     case Mechanism::Best:
         break;
     }
@@ -138,7 +147,8 @@ const char* nameOf(Mechanism mechanism) {
 }
 
 std::optional<Mechanism> mechanismNamed(std::string_view name) {
-    for (auto mechanism : {Mechanism::Best, Mechanism::Loop, Mechanism::Fuse, Mechanism::Nbd}) {
+    for (auto mechanism :
+         {Mechanism::Best, Mechanism::Loop, Mechanism::Fuse, Mechanism::Nbd, Mechanism::NbdDevice}) {
         if (name == nameOf(mechanism))
             return mechanism;
     }
@@ -151,6 +161,8 @@ Result<std::unique_ptr<BlockExport>> BlockExport::start(ploop::Image& image, con
         VZ_CHECK(made->start(options));
         return std::unique_ptr<BlockExport>(std::move(made));
     }
+    if (options.mechanism == Mechanism::NbdDevice)
+        return startNbdDevice(image, options);
     LoopDevice::Options loop;
     loop.readOnly = options.readOnly;
     loop.device = options.device;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include "storage/export/block_device.hpp"
 #include "storage/export/fuse_file.hpp"
-#include "storage/export/loop_device.hpp"
 #include "storage/export/wire.hpp"
 
 #include <chrono>
@@ -12,9 +12,10 @@ namespace vz::exports {
 /** How an image becomes usable for others. */
 enum class Mechanism {
     Best,
-    Loop, ///< a loop device right on the image's file: for one whose content lies there in one piece
-    Fuse, ///< a loop device on a FuseFile: for all
-    Nbd,  ///< no device, but a socket for a client that speaks NBD itself (QEMU)
+    Loop,      ///< a loop device right on the image's file: for one whose content lies there in one piece
+    Fuse,      ///< a loop device on a FuseFile: for all
+    Nbd,       ///< no device, but a socket for a client that speaks NBD itself (QEMU)
+    NbdDevice, ///< a device of the kernel's nbd driver: for all, where there is one
 };
 const char* nameOf(Mechanism mechanism);
 std::optional<Mechanism> mechanismNamed(std::string_view name);
@@ -40,18 +41,18 @@ public:
     virtual ~BlockExport() = default;
 
     /** Null for a socket. */
-    const LoopDevice* device() const { return device_ ? &*device_ : nullptr; }
+    virtual const BlockDevice* device() const = 0;
     /** Its path, or the socket's. */
-    virtual std::string path() const { return device_->path(); }
+    virtual std::string path() const { return device()->path(); }
     virtual Mechanism mechanism() const = 0;
     /** Whether the image's maintenance (snapshots, merges, compacting) may go on under it. */
     bool live() const { return mechanism() != Mechanism::Loop; }
     /** The image has grown: the device does. */
     virtual Result<void> resized() = 0;
     /** Whether somebody uses it. */
-    virtual Result<bool> claimed() const { return device_->claimed(); }
+    virtual Result<bool> claimed() const { return device()->claimed(); }
     /** Takes it away; if somebody has it open, as soon as that ends. */
-    virtual Result<void> release() { return device_->release(); }
+    virtual Result<void> release() { return device()->release(); }
     /** Calls @p gone, on some thread, once the kernel, or the last client, has let go of the image. */
     virtual void onGone(std::function<void()> gone) = 0;
     /** Until this is called the end of this process is the end of the device. */
@@ -64,7 +65,6 @@ protected:
 
     ploop::Image& image_;
     UniqueFd held_; ///< see LoopDevice::attach()
-    std::optional<LoopDevice> device_;
 };
 
 } // namespace vz::exports

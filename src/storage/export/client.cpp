@@ -23,8 +23,8 @@ std::string program() {
     return given && *given == '/' ? given : VZ_PLOOPD_PATH;
 }
 
-std::optional<LoopDevice> deviceOf(const Attachment& attachment) {
-    return LoopDevice::find(attachment.device, attachment.sequence);
+std::unique_ptr<BlockDevice> deviceOf(const Attachment& attachment) {
+    return BlockDevice::find(attachment.device, attachment.sequence);
 }
 
 Result<bool> readable(int fd, Clock::time_point deadline) {
@@ -39,8 +39,17 @@ Result<bool> readable(int fd, Clock::time_point deadline) {
     }
 }
 
+/** A descriptor that is a link would make the image of another folder of this one. */
+Result<void> requireNoLink(const std::string& path) {
+    if (!path.ends_with(".xml"))
+        return {}; // a file without one, which is what the path leads to
+    VZ_CHECK(ploop::hostFiles().open(path, ploop::Access::ReadOnly));
+    return {};
+}
+
 /** Starts a vz-ploopd; what it says when it is ready: "ok ID". */
 Result<Packet> start(const AttachOptions& options, bool held, UniqueFd* tie) {
+    VZ_CHECK(requireNoLink(options.descriptor));
     VZ_TRY(auto descriptor, realPath(options.descriptor));
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)

@@ -15,7 +15,7 @@ struct AttachOptions {
     std::optional<ploop::Guid> guid; ///< a snapshot: for reading only
     bool readOnly = false;
     Mechanism mechanism = Mechanism::Best;
-    std::string device; ///< the loop device to use; empty: any; for Mechanism::Nbd the path of the socket
+    std::string device; ///< the device to use; empty: any; for Mechanism::Nbd the path of the socket
     SocketOwner owner;  ///< who may connect to that
     std::string name;   ///< and must ask for this export; empty: any
     /** Folders of control groups, one of each hierarchy, that vz-ploopd joins before it does anything.

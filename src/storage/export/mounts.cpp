@@ -35,7 +35,7 @@ std::string numberOf(const std::string& device) {
 
 Result<std::vector<std::string>> mountPoints(const Attachment& attachment) {
     std::vector<std::string> found;
-    if (!LoopDevice::find(attachment.device, attachment.sequence))
+    if (!BlockDevice::find(attachment.device, attachment.sequence))
         return found;
     std::string whole = numberOf(attachment.device), part = numberOf(attachment.partition);
     VZ_TRY(auto mounts, mountTable());

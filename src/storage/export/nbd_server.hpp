@@ -40,8 +40,6 @@ public:
     void onGone(std::function<void()> gone);
 
 private:
-    class Connection;
-
     NbdServer(ploop::Image& image, Options options) : image_(image), options_(std::move(options)) {}
     bool makeRoom(int next);
     void acceptAll();

@@ -5,6 +5,7 @@
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "storage/export/freezer.hpp"
+#include "storage/export/nbd_guard.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -124,8 +125,9 @@ Result<void> useOption(std::string_view option, Options& options) {
 Result<Options> optionsFrom(int argc, char** argv) {
     constexpr int fixed = 6;
     if (argc < fixed)
-        return fail(ErrorCode::InvalidArg,
-                    "Usage: vz-ploopd DESCRIPTOR GUID ro|rw best|loop|fuse|nbd DEVICE|'' [OPTION]...");
+        return fail(
+            ErrorCode::InvalidArg,
+            "Usage: vz-ploopd DESCRIPTOR GUID ro|rw best|loop|fuse|nbd|nbd-device DEVICE|'' [OPTION]...");
     Options options;
     for (int i = fixed; i < argc; ++i)
         VZ_CHECK(useOption(argv[i], options));
@@ -204,6 +206,8 @@ int serve(UniqueFd channel, const UniqueFd& outerMounts, int argc, char** argv) 
 int main(int argc, char** argv) {
     if (argc == 2 && argv[1] == freezerArgument)
         return holdStill();
+    if (argc == 3 && argv[1] == guardArgument)
+        return guardDevice(argv[2]);
     UniqueFd channel(channelFd);
     auto outerMounts = outermostMounts();
     // Whoever starts us does not wait for our end, and may end before.

@@ -18,7 +18,7 @@ struct Attachment {
     std::string descriptor; ///< real path
     ploop::Guid guid;       ///< the state of the image that is seen
     std::string device;
-    uint64_t sequence = 0; ///< see LoopDevice
+    uint64_t sequence = 0; ///< see BlockDevice
     std::string partition; ///< of the file system: the device itself if there is no partition table
     pid_t pid = 0;         ///< of vz-ploopd
     bool readOnly = false;

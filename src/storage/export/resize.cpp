@@ -122,7 +122,7 @@ std::optional<ResizeFailure> growAttached(const Attachment& attachment, uint64_t
         return ResizeFailure{ResizeStep::FileSystem, std::move(points).takeError()};
     if (!points->empty())
         return in(ResizeStep::FileSystem, growFileSystem(points->front(), attachment.partition));
-    auto mounted = LoopDevice::find(attachment.device, attachment.sequence);
+    auto mounted = BlockDevice::find(attachment.device, attachment.sequence);
     auto claimed = mounted ? mounted->claimed() : Result<bool>(false);
     if (claimed && *claimed)
         return ResizeFailure{ResizeStep::FileSystem,

@@ -147,8 +147,9 @@ Result<void> Server::makePartition() {
     VZ_TRY(auto partition, ploop::readTable(image()));
     if (!partition)
         return {};
-    attachment_.partition = export_->device()->partitionPath();
-    return export_->device()->setPartition({partition->offset, partition->length}, detachWait);
+    attachment_.partition = export_->device()->partitionPath(partition->number);
+    return export_->device()->setPartition({partition->offset, partition->length}, detachWait,
+                                           partition->number);
 }
 
 /** Writes down which files there are now. */
@@ -442,12 +443,11 @@ Result<Texts> Server::resize(const Texts& arguments) {
     const auto& device = *export_->device();
     // What the kernel has cached of the whole device is older than what we write past it.
     VZ_CHECK(device.dropCache());
-    VZ_CHECK(ploop::growTable(image()));
+    VZ_TRY(auto last, ploop::growTable(image()));
     VZ_CHECK(image().flush());
     VZ_CHECK(device.dropCache());
-    VZ_TRY(auto partition, ploop::readTable(image()));
-    if (partition)
-        VZ_CHECK(device.setPartition({partition->offset, partition->length}, detachWait));
+    if (last)
+        VZ_CHECK(device.setPartition({last->offset, last->length}, detachWait, last->number));
     return Texts{};
 }
 

@@ -84,6 +84,19 @@ Result<void> writeCopy(FileSystem& files, Image& source, const std::string& targ
     return written;
 }
 
+Result<bool> shareCopy(FileSystem& files, Image& source, const std::string& target, Descriptor::Mode mode) {
+    auto& top = source.top();
+    bool plain = mode == Descriptor::Mode::Raw;
+    if (source.levels() != 1 || mode == Descriptor::Mode::Preallocated || top.plain() != plain)
+        return false;
+    VZ_TRY(uint64_t size, top.file().size());
+    bool same =
+        plain ? size == source.bytes() : top.header().mark != markOpen && top.header().version == Version::V2;
+    if (!same || files.exists(target))
+        return false;
+    return files.share(top.path(), target);
+}
+
 Result<void> copyContent(Image& source, Image& target, const Progress& progress) {
     return copyData(
         source,

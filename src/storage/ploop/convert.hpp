@@ -43,6 +43,9 @@ Result<void> replaceDelta(FileSystem& files, const std::string& descriptor, cons
  * be free. */
 Result<void> writeCopy(FileSystem& files, Image& source, const std::string& target, Descriptor::Mode mode,
                        Version version, const Progress& progress = {});
+/** The same where file system and image can do it without copying: the new file shares its data with that of
+ * @p source until one of them is written to. False, and no file, elsewhere. */
+Result<bool> shareCopy(FileSystem& files, Image& source, const std::string& target, Descriptor::Mode mode);
 
 /** Writes all that is not zero in @p source to @p target, which is new and at least as large. */
 Result<void> copyContent(Image& source, Image& target, const Progress& progress = {});

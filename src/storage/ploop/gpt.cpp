@@ -144,6 +144,13 @@ bool inUse(const std::byte* entry) {
     return load64(entry) != 0 || load64(entry + 8) != 0;
 }
 
+/** Entry @p index of the table. */
+Partition partitionAt(const Table& table, size_t index) {
+    const auto* entry = table.entries.data() + index * entrySize;
+    uint64_t first = load64(entry + 32), last = load64(entry + 40);
+    return {first * sectorSize, (last + 1 - first) * sectorSize, static_cast<unsigned>(index + 1)};
+}
+
 } // namespace
 
 Result<Partition> writeTable(Image& image) {
@@ -174,7 +181,7 @@ Result<std::optional<Partition>> readTable(Image& image) {
         const auto* entry = table->entries.data() + i * entrySize;
         uint64_t first = load64(entry + 32), last = load64(entry + 40);
         if (inUse(entry) && first <= last && last < sectors)
-            return std::optional(Partition{first * sectorSize, (last + 1 - first) * sectorSize});
+            return std::optional(partitionAt(*table, i));
     }
     return std::optional<Partition>();
 }
@@ -203,7 +210,7 @@ Result<std::optional<std::pair<Table, Partition>>> shrunk(Image& image, uint64_t
                         " sectors");
         store64(entry + 40, std::min(load64(entry + 40), end));
         if (!first)
-            first = Partition{begin * sectorSize, (load64(entry + 40) + 1 - begin) * sectorSize};
+            first = partitionAt(*table, i);
     }
     if (!first)
         return none;
@@ -225,26 +232,31 @@ Result<std::optional<Partition>> shrinkTable(Image& image, uint64_t bytes) {
     return std::optional(future->second);
 }
 
-Result<void> growTable(Image& image) {
+Result<std::optional<Partition>> growTable(Image& image) {
+    std::optional<Partition> none;
     VZ_TRY(auto table, readAny(image));
     uint64_t sectors = image.bytes() / sectorSize, cluster = image.clusterBytes() / sectorSize;
-    if (!table || (table->self == 1 && table->other == sectors - 1))
-        return {};
-    std::byte* last = nullptr;
+    if (!table)
+        return none;
+    std::optional<size_t> last;
+    auto endOf = [&](size_t index) { return table->entries.data() + index * entrySize + 40; };
     for (size_t i = 0; i < entryCount; ++i) {
-        auto* entry = table->entries.data() + i * entrySize;
-        if (inUse(entry) && (!last || load64(entry + 40) > load64(last + 40)))
-            last = entry;
+        if (inUse(table->entries.data() + i * entrySize) &&
+            (!last || load64(endOf(i)) > load64(endOf(*last))))
+            last = i;
     }
-    uint64_t end = lastSector(sectors, cluster);
-    if (last && load64(last + 40) < end)
-        store64(last + 40, end);
-    uint64_t old = table->self == 1 ? table->other : table->self;
-    VZ_CHECK(writeBoth(image, *table, sectors));
-    // The old copy lies inside of the partition now.
-    if (old > entrySectors && old < sectors - entrySectors - 1)
-        VZ_CHECK(image.zero((old - entrySectors) * sectorSize, (entrySectors + 1) * sectorSize));
-    return image.flush();
+    if (table->self != 1 || table->other != sectors - 1) {
+        uint64_t end = lastSector(sectors, cluster);
+        if (last && load64(endOf(*last)) < end)
+            store64(endOf(*last), end);
+        uint64_t old = table->self == 1 ? table->other : table->self;
+        VZ_CHECK(writeBoth(image, *table, sectors));
+        // The old copy lies inside of the partition now.
+        if (old > entrySectors && old < sectors - entrySectors - 1)
+            VZ_CHECK(image.zero((old - entrySectors) * sectorSize, (entrySectors + 1) * sectorSize));
+        VZ_CHECK(image.flush());
+    }
+    return last ? std::optional(partitionAt(*table, *last)) : none;
 }
 
 } // namespace vz::ploop

@@ -7,9 +7,10 @@
  * chapter 5). */
 namespace vz::ploop {
 
-/** The first partition of a disk, in bytes. */
+/** A partition of a disk, in bytes, and its number in the table. */
 struct Partition {
     uint64_t offset, length;
+    unsigned number = 1;
 };
 
 /** Writes a table with one partition that begins at the second cluster and ends before the last one. */
@@ -20,9 +21,10 @@ Result<std::optional<Partition>> readTable(Image& image);
 
 /**
  * After the disk has grown: moves the second copy of the table to the new end and the end of the last
- * partition with it. At any moment one of the copies is valid. Does nothing to a disk without a table.
+ * partition with it. At any moment one of the copies is valid. The last partition as it is now; nothing, also
+ * done, if the disk has no table, or no partition.
  */
-Result<void> growTable(Image& image);
+Result<std::optional<Partition>> growTable(Image& image);
 
 /**
  * Before the disk is made smaller, to @p bytes: writes both copies of the table for a disk of that size, the

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <thread>
 
@@ -260,7 +262,13 @@ class HostFileSystem final : public FileSystem {
 public:
     Result<FilePtr> open(const std::string& path, Access access, bool direct) override {
         int flags = access == Access::ReadOnly ? O_RDONLY : O_RDWR;
-        VZ_TRY(auto fd, file::open(path, flags | O_NONBLOCK | O_NOCTTY));
+        auto opened = file::open(path, flags | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+        if (!opened && opened.error().systemError() == ELOOP)
+            return Error(ErrorCode::InvalidArg,
+                         cat(path, " is a symbolic link, which is not followed: the files of an image are in "
+                                   "one folder; name the file itself"),
+                         ELOOP);
+        VZ_TRY(auto fd, std::move(opened));
         struct stat info;
         if (::fstat(fd.get(), &info) < 0)
             return failErrno(errno, "cannot look at ", path);
@@ -293,6 +301,24 @@ public:
         if (::link(from.c_str(), to.c_str()) < 0)
             return failErrno(errno, "cannot link ", from, " to ", to);
         return {};
+    }
+
+    Result<bool> share(const std::string& from, const std::string& to) override {
+        VZ_TRY(auto source, file::open(from, O_RDONLY | O_NOFOLLOW));
+        VZ_TRY(auto target, file::open(to, O_WRONLY | O_CREAT | O_EXCL, 0600));
+        int failed = 0;
+        if (::ioctl(target.get(), FICLONE, source.get()) < 0)
+            failed = errno;
+        else if (::fsync(target.get()) == 0)
+            return true;
+        else
+            failed = errno;
+        (void)file::remove(to);
+        for (int impossible : {EOPNOTSUPP, EXDEV, EINVAL, ENOTTY, ENOSYS}) {
+            if (failed == impossible)
+                return false;
+        }
+        return failErrno(failed, "cannot share the data of ", from);
     }
 
     Result<void> remove(const std::string& path) override { return file::remove(path); }

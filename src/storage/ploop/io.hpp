@@ -80,13 +80,20 @@ using FilePtr = std::unique_ptr<File>;
 class FileSystem {
 public:
     virtual ~FileSystem() = default;
-    /** @p direct asks for O_DIRECT; where that is not possible the page cache is used. */
+    /** A symbolic link is not followed (InvalidArg): who may write to an image's folder must not lead us out
+     * of it. @p direct asks for O_DIRECT; where that is not possible the page cache is used. */
     virtual Result<FilePtr> open(const std::string& path, Access access, bool direct = false) = 0;
     /** Makes a new file of mode 0600 or as given; StorageVolExist if there is something of that name. */
     virtual Result<FilePtr> create(const std::string& path, unsigned mode = 0600) = 0;
     virtual Result<void> rename(const std::string& from, const std::string& to) = 0;
     /** A second name for a file; a free one. */
     virtual Result<void> link(const std::string& from, const std::string& to) = 0;
+    /** A new file with the content of another, whose data it shares until one of them is written to, flushed;
+     * false, and no file, where that is not possible. */
+    virtual Result<bool> share([[maybe_unused]] const std::string& from,
+                               [[maybe_unused]] const std::string& to) {
+        return false;
+    }
     /** A missing file is fine. */
     virtual Result<void> remove(const std::string& path) = 0;
     /** Creations, renames and removals in the folder are on the disk when this returns. */

@@ -10,9 +10,6 @@
 #include "storage/pool/volume_work.hpp"
 
 #include <cerrno>
-#include <fcntl.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -75,22 +72,6 @@ Result<void> makeFileSystem(const std::string& folder, const std::string& type) 
     return volume->close();
 }
 
-/** Another name for the same data, until one of the two is written to; false where that is not possible. */
-Result<bool> shareData(const std::string& from, const std::string& to) {
-    VZ_TRY(auto source, file::open(from, O_RDONLY));
-    VZ_TRY(auto target, file::open(to, O_WRONLY | O_CREAT | O_EXCL, 0600));
-    if (::ioctl(target.get(), FICLONE, source.get()) == 0) {
-        if (::fsync(target.get()) < 0)
-            return failErrno(errno, "cannot flush ", to);
-        return true;
-    }
-    int failed = errno;
-    (void)file::remove(to);
-    if (failed == EOPNOTSUPP || failed == EXDEV || failed == EINVAL || failed == ENOTTY || failed == ENOSYS)
-        return false;
-    return failErrno(failed, "cannot share the data of ", from);
-}
-
 /** Whether a copy can be the same file: one that was closed, of the kind that is asked for. */
 bool sameKind(Volume& source, const VolumeRequest& request, Descriptor::Mode mode) {
     auto& model = source.descriptor();
@@ -131,7 +112,7 @@ Result<void> copyImage(const Draft& draft, const VolumeRequest& request, const s
     auto base = cat(draft.path(), "/", baseName);
     bool shared = false;
     if (sameKind(from, request, mode)) {
-        VZ_TRY(shared, shareData(from.fileOf(from.descriptor().deltas.front()), base));
+        VZ_TRY(shared, hostFiles().share(from.fileOf(from.descriptor().deltas.front()), base));
     }
     if (shared)
         return describe(draft.path(), mode, from.descriptor().clusterSectors);

@@ -52,7 +52,7 @@ class Images:
     def __init__(self, folder, run_folder=None):
         self.folder = str(folder)
         self.run_folder = run_folder or os.path.join(self.folder, "run")
-        self._seen = {}  # loop device -> number of what was on it
+        self._seen = {}  # device -> number of what was on it
 
     def path(self, *names):
         return os.path.join(self.folder, *names)
@@ -107,9 +107,22 @@ class Images:
                 pass
         return found
 
-    def kill(self):
-        """Kills the vz-ploopd processes, and waits until the kernel has closed their files as well."""
-        for pid in self.processes():
+    def guards(self):
+        """The processes that see to the end of network block devices."""
+        found = []
+        for path in glob.glob("/proc/[0-9]*/cmdline"):
+            try:
+                with open(path, "rb") as file:
+                    words = file.read().decode(errors="replace").split("\0")
+                if words[1:2] == ["--guard-nbd"] and int(words[2]) in self._seen.values():
+                    found.append(int(path.split("/")[2]))
+            except OSError:
+                pass
+        return found
+
+    def kill(self, processes=None):
+        """Kills the vz-ploopd processes, or those given, and waits until the kernel has closed their files as well."""
+        for pid in processes or self.processes():
             with os.fdopen(os.pidfd_open(pid), "rb") as process:
                 os.kill(pid, signal.SIGKILL)
                 assert select.select([process], [], [], 20)[0], "vz-ploopd does not die"
@@ -131,7 +144,7 @@ class Images:
         """All that is there although nothing is mounted."""
         bound = [device for device, number in self._seen.items() if is_bound(device) and sequence_of(device) == number]
         files = os.listdir(self.run_folder) if os.path.isdir(self.run_folder) else []
-        return self.processes() + self.mounts() + bound + files
+        return self.processes() + self.guards() + self.mounts() + bound + files
 
     def check(self):
         """Fails if anything is left; a process may take a moment to end."""
@@ -140,14 +153,27 @@ class Images:
     def close(self):
         for line in reversed(self.mounts()):
             subprocess.run(["umount", "-l", line.split()[4]], check=False)
-        for pid in self.processes():
+        for pid in self.processes() + self.guards():
             os.kill(pid, signal.SIGKILL)
         for device, number in self._seen.items():
             if is_bound(device) and sequence_of(device) == number:
-                subprocess.run(["losetup", "-d", device], check=False)
+                # Of a network block device no mount is left by now, so that it has only to be told.
+                tool = ["losetup", "-d"] if "loop" in device else [build.ploop(), "umount", "-d"]
+                subprocess.run([*tool, device], env=self.environment(), check=False)
+
+
+def backend_of(device):
+    """Which server a network block device talks to; nothing if to none."""
+    try:
+        with open(f"/sys/block/{os.path.basename(device)}/backend", encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def sequence_of(device):
+    if backend := backend_of(device):
+        return int(backend.split()[-1], 16)
     try:
         with open(f"/sys/block/{os.path.basename(device)}/diskseq", encoding="utf-8") as file:
             return int(file.read())
@@ -156,7 +182,7 @@ def sequence_of(device):
 
 
 def is_bound(device):
-    return os.path.exists(f"/sys/block/{os.path.basename(device)}/loop/backing_file")
+    return bool(backend_of(device)) or os.path.exists(f"/sys/block/{os.path.basename(device)}/loop/backing_file")
 
 
 def size_of(device):

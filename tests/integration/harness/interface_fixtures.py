@@ -2,6 +2,7 @@
 """Networks, bridges and cables in the network namespace of the private daemon."""
 
 import os
+import subprocess
 
 import pytest
 from harness.guest import wait_for
@@ -82,3 +83,24 @@ def lent(daemon):
     yield links(daemon)["nic0"]
     for name in [link for link in links(daemon) if link == "far1"]:
         daemon.run("ip", "link", "del", name)
+
+
+@pytest.fixture
+def neighbour(daemon):
+    """
+    A neighbour of the host, 192.0.2.2 and 2001:db8::2, in a network namespace of his own, which the commands of
+    daemon.far enter. The host is 192.0.2.1 and 2001:db8::1 on `wan0`, and a router.
+    """
+    with subprocess.Popen([*daemon.namespace.enter(), "unshare", "--net", "sh", "-c", "echo; exec sleep infinity"],
+                          stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        daemon.far = ["nsenter", "-t", str(process.pid), "-n"]
+        daemon.run("sh", "-ec", """
+            ip link add wan0 type veth peer name eth0 netns $0
+            ip link set wan0 up; ip addr add 192.0.2.1/24 dev wan0; ip -6 addr add 2001:db8::1/64 dev wan0 nodad
+            sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1""", str(process.pid))
+        daemon.run(*daemon.far, "sh", "-ec", """
+            ip link set eth0 up; ip addr add 192.0.2.2/24 dev eth0; ip -6 addr add 2001:db8::2/64 dev eth0 nodad""")
+        yield daemon.far
+        daemon.run("sh", "-c", "ip link del wan0; sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0")
+        process.kill()

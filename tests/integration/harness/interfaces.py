@@ -27,6 +27,17 @@ def ping(guest, address):
     guest.inside("/bin/ping", "-c", "1", "-W", "5", address)
 
 
+def pings(guest, address, *options, wait=5):
+    """Whether an answer comes."""
+    done = guest.inside("/bin/ping", "-c", "1", "-W", wait, *options, address, check=False)
+    return "1 packets received" in done
+
+
+def silent(guest, address, *options):
+    """Whether none does for a while."""
+    return not pings(guest, address, *options, wait=1)
+
+
 _ECHO = """
 import socket, sys, time
 end = time.monotonic() + 20
@@ -50,10 +61,10 @@ sys.exit(back != data)
 """
 
 
-def exchange(daemon, guest, address):
-    """TCP: what the host sends to a container comes back as it was."""
+def exchange(daemon, guest, address, enter=()):
+    """TCP: what the host, or who `enter` leads to, sends to a container comes back as it was."""
     guest.inside("/bin/sh", "-c", "/bin/nc -l -p 5000 -e /bin/cat </dev/null >/dev/null 2>&1 &")
-    daemon.run("python3", "-c", _ECHO, address)
+    daemon.run(*enter, "python3", "-c", _ECHO, address)
 
 
 def nic(number, kind, inside):

@@ -100,6 +100,11 @@ class PrivateDaemon:
         # Builds of libvirt without the vz slot load it through the vbox slot.
         os.symlink("libvirt_driver_vz.so", os.path.join(drivers, "libvirt_driver_vbox.so"))
 
+    def change_modules(self, modules):
+        """Other stock drivers; from the next start of the daemon, which must not run now."""
+        self._modules = modules
+        self._link_modules()
+
     def _write_settings(self, settings, vz_settings, qemu_settings):
         defaults = {
             "auth_unix_ro": "none",

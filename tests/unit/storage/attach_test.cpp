@@ -5,6 +5,7 @@
 #include "base/process.hpp"
 #include "storage/export/block_export.hpp"
 #include "storage/export/client.hpp"
+#include "storage/export/loop_device.hpp"
 #include "storage/ploop/volume.hpp"
 
 #include <catch2/catch.hpp>
@@ -150,10 +151,10 @@ TEST_CASE_METHOD(Fixture, "a device whose maker is killed before it has written 
     auto words = split(told, ' ');
     std::string path(words.at(0));
     auto sequence = parseNumber<uint64_t>(words.at(1)).value_or(0);
-    CHECK(LoopDevice::find(path, sequence));
+    CHECK(BlockDevice::find(path, sequence));
     CHECK(::kill(child, SIGKILL) == 0);
     CHECK(::waitpid(child, nullptr, 0) == child);
-    CHECK(waitFor([&] { return !LoopDevice::find(path, sequence); }));
+    CHECK(waitFor([&] { return !BlockDevice::find(path, sequence); }));
 }
 
 TEST_CASE_METHOD(Fixture,
@@ -335,7 +336,7 @@ TEST_CASE_METHOD(Fixture, "an export that is given up before it is in use leaves
     auto path = (*made)->device()->path();
     auto sequence = (*made)->device()->sequence();
     made->reset();
-    CHECK(waitFor([&] { return !LoopDevice::find(path, sequence); }));
+    CHECK(waitFor([&] { return !BlockDevice::find(path, sequence); }));
 }
 
 TEST_CASE_METHOD(Fixture, "the socket outlives its starter as long as somebody is connected") {
