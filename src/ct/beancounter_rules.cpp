@@ -22,6 +22,7 @@ struct Rule {
     std::vector<Term> atLeast;
     uint64_t plus = 0;
     const char* otherwise;
+    bool needed = false; ///< vzcfgvalidate calls it an error, not a warning
 };
 
 constexpr uint64_t kib = 1024;
@@ -35,12 +36,13 @@ const std::vector<Rule>& rules() {
          Barrier,
          {{"numproc", true, 20 * kib}, {"dcachesize", false, 1}},
          0,
-         "processes fail before numproc is reached"},
+         "processes fail before numproc is reached",
+         true},
         {"privvmpages", Barrier, {{"vmguarpages", true, 1}}, 0, "less can be allocated than is guaranteed"},
         {"dcachesize", Limit, {{"numfile", true, 384}}, 0, "files are looked up slowly"},
-        {"tcpsndbuf", Gap, {{"numtcpsock", true, socketReserve}}, 0, "connections hang"},
+        {"tcpsndbuf", Gap, {{"numtcpsock", true, socketReserve}}, 0, "connections hang", true},
         {"tcprcvbuf", Gap, {{"numtcpsock", true, socketReserve}}, 0, "connections are slow"},
-        {"othersockbuf", Gap, {{"numothersock", true, socketReserve}}, 0, "local connections hang"},
+        {"othersockbuf", Gap, {{"numothersock", true, socketReserve}}, 0, "local connections hang", true},
         {"tcpsndbuf", Barrier, {}, 64 * kib, "connections are slow"},
         {"tcprcvbuf", Barrier, {}, 64 * kib, "connections are slow"},
         {"othersockbuf", Barrier, {}, 32 * kib, "local connections are slow"},
@@ -98,7 +100,24 @@ std::optional<std::string> findingOf(const Rule& rule, const Beancounters& set) 
                ": else ", rule.otherwise);
 }
 
+/** Where RAM is limited (VSwap), no other counter has to be. */
+bool limitsMemory(const Beancounters& set) {
+    auto found = set.find("physpages");
+    return found != set.end() && found->second.limit < Beancounter::unlimited;
+}
+
 } // namespace
+
+Result<void> checkConsistent(const Beancounters& set) {
+    if (limitsMemory(set))
+        return {};
+    for (const auto& rule : rules()) {
+        auto finding = rule.needed ? findingOf(rule, set) : std::nullopt;
+        if (finding)
+            return fail(ErrorCode::ConfigUnsupported, "these beancounters contradict each other: ", *finding);
+    }
+    return {};
+}
 
 std::vector<std::string> counterFindings(const Beancounters& set) {
     std::vector<std::string> findings;

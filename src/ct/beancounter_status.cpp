@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <initializer_list>
+#include <linux/capability.h>
 #include <unistd.h>
 
 namespace vz::ct {
@@ -120,8 +122,8 @@ Sockets sockets(pid_t init) {
     return sockets;
 }
 
-/** Bytes that wait in the TCP sockets of the container's network (proc(5), /proc/net/tcp). */
-struct TcpQueues {
+/** Bytes that wait in sockets of the container's network (proc(5), /proc/net/tcp). */
+struct Queues {
     uint64_t send = 0, receive = 0;
 };
 
@@ -131,13 +133,13 @@ uint64_t hexadecimal(std::string_view text) {
     return value;
 }
 
-void addQueues(TcpQueues& queues, std::string_view line) {
+void addQueues(Queues& queues, std::string_view line) {
     std::vector<std::string_view> parts;
     for (auto part : split(line, ' ')) {
         if (!part.empty())
             parts.push_back(part);
     }
-    // Of a socket that listens they count connections.
+    // Of a TCP socket that listens they count connections.
     constexpr size_t stateAt = 3, queuesAt = 4;
     auto colon = parts.size() > queuesAt ? parts[queuesAt].find(':') : std::string_view::npos;
     if (colon == std::string_view::npos || parts[stateAt] == "0A")
@@ -146,9 +148,9 @@ void addQueues(TcpQueues& queues, std::string_view line) {
     queues.receive += hexadecimal(parts[queuesAt].substr(colon + 1));
 }
 
-TcpQueues tcpQueues(pid_t init) {
-    TcpQueues queues;
-    for (const char* name : {"tcp", "tcp6"}) {
+Queues queuesOf(pid_t init, std::initializer_list<const char*> tables) {
+    Queues queues;
+    for (const char* name : tables) {
         auto text = file::read(cat("/proc/", init, "/net/", name));
         if (!text)
             continue;
@@ -158,20 +160,47 @@ TcpQueues tcpQueues(pid_t init) {
     return queues;
 }
 
+std::optional<int> scoreOf(pid_t init) {
+    auto text = file::read(cat("/proc/", init, "/oom_score_adj"));
+    return text ? parseNumber<int>(trim(*text)) : std::nullopt;
+}
+
+/** Whether this process may keep others from being killed: CAP_SYS_RESOURCE. */
+bool mayLowerScore() {
+    auto status = file::read("/proc/self/status");
+    return status && (hexadecimal(field(*status, "CapEff")) >> CAP_SYS_RESOURCE & 1) != 0;
+}
+
 /** Everything that is read once for all counters. */
 struct Facts {
     CounterFacts group;
     ProcessSums sums;
     uint64_t locks, signals, ptys;
     Sockets sockets;
-    TcpQueues queues;
+    Queues tcp, datagrams;
+    std::optional<int> score, wantedScore; ///< oom_score_adj of init
     SocketLimits socketLimits;
     bool userNamespace;
+    bool ofHost; ///< of no container: what is asked is not how much
 };
+
+/** The part of a limit that one socket gets. */
+std::string part(const Facts& facts, uint64_t bytes) {
+    return facts.ofHost ? "its part" : cat(bytes, " bytes");
+}
 
 using State = CounterState;
 
-void holdsMemory(CounterStatus& status, std::string_view name, const CounterFacts& group) {
+/** What keeps the OOM killer off; empty if nothing does. */
+std::string killGuarantee(const Facts& facts) {
+    if (!facts.wantedScore)
+        return mayLowerScore() ? "oom_score_adj of each process" : "";
+    bool held = facts.score && *facts.score <= *facts.wantedScore;
+    return held ? cat("oom_score_adj ", *facts.wantedScore, " of each process") : "";
+}
+
+void holdsMemory(CounterStatus& status, std::string_view name, const Facts& facts) {
+    const auto& group = facts.group;
     auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
     auto set = [&](uint64_t held, uint64_t peak, uint64_t failures, State state,
                    const std::string& mechanism) {
@@ -195,6 +224,10 @@ void holdsMemory(CounterStatus& status, std::string_view name, const CounterFact
             group.memoryFile.empty() ? "" : "kernel.shmall for System V, the memory limit for the rest");
     else if (name == "vmguarpages")
         set(0, 0, 0, State::Guarantee, group.guaranteeFile);
+    else if (name == "oomguarpages")
+        set((group.memory + group.swap) / page, 0, 0, State::Guarantee, killGuarantee(facts));
+    if (status.state == State::Unavailable)
+        status.held = status.maxHeld = status.failures = 0;
 }
 
 void holdsItems(CounterStatus& status, std::string_view name, const Facts& facts) {
@@ -240,13 +273,28 @@ void holdsBuffers(CounterStatus& status, std::string_view name, const Facts& fac
     bool send = name == "tcpsndbuf";
     if (!send && name != "tcprcvbuf")
         return;
-    status.held = status.maxHeld = send ? facts.queues.send : facts.queues.receive;
+    status.held = status.maxHeld = send ? facts.tcp.send : facts.tcp.receive;
     auto each = send ? facts.socketLimits.buffers.send : facts.socketLimits.buffers.receive;
     bool bounded = each && facts.group.hasSockets;
     status.state = bounded ? State::Bounded : State::Accounted;
-    status.mechanism =
-        bounded ? cat(send ? "tcp_wmem" : "tcp_rmem", " and BPF: ", each, " bytes for each of numtcpsock")
-                : "/proc/net/tcp";
+    status.mechanism = bounded ? cat(send ? "tcp_wmem" : "tcp_rmem", " and BPF: ", part(facts, each),
+                                     " for each of numtcpsock")
+                               : "/proc/net/tcp";
+}
+
+/** Local sockets are neither counted by the programs nor told with what they hold, so their sum has no bound.
+ */
+void holdsDatagrams(CounterStatus& status, std::string_view name, const Facts& facts) {
+    bool send = name == "othersockbuf";
+    if (!send && name != "dgramrcvbuf")
+        return;
+    status.held = status.maxHeld = send ? facts.datagrams.send : facts.datagrams.receive;
+    auto each = send ? facts.socketLimits.buffers.otherSend : facts.socketLimits.buffers.otherReceive;
+    bool cut = each && facts.group.hasDatagrams;
+    status.state = cut && !send ? State::Bounded : State::Accounted;
+    status.mechanism = !cut   ? "/proc/net/udp"
+                       : send ? cat("/proc/net/udp; BPF gives each socket ", part(facts, each))
+                              : cat("BPF: ", part(facts, each), " for each UDP socket of numothersock");
 }
 
 } // namespace
@@ -259,16 +307,28 @@ std::vector<CounterStatus> counterStatus(const Beancounters& set, const Cgroup& 
 std::vector<CounterStatus> counterStatus(const Beancounters& set, const CounterFacts& group,
                                          const std::vector<pid_t>& processes, pid_t init,
                                          bool userNamespace) {
-    Facts facts{group,         sums(processes), locks(processes),  pendingSignals(init), ptys(init),
-                sockets(init), tcpQueues(init), socketLimits(set), userNamespace};
+    Facts facts{group,
+                sums(processes),
+                locks(processes),
+                pendingSignals(init),
+                ptys(init),
+                sockets(init),
+                queuesOf(init, {"tcp", "tcp6"}),
+                queuesOf(init, {"udp", "udp6"}),
+                scoreOf(init),
+                launchLimits(set).oomScoreAdj,
+                socketLimits(set),
+                userNamespace,
+                init == 0};
     std::vector<CounterStatus> out;
     for (const auto& info : counters()) {
         CounterStatus status{.info = &info};
         if (auto found = set.find(info.name); found != set.end())
             status.set = found->second;
-        holdsMemory(status, info.name, facts.group);
+        holdsMemory(status, info.name, facts);
         holdsItems(status, info.name, facts);
         holdsBuffers(status, info.name, facts);
+        holdsDatagrams(status, info.name, facts);
         out.push_back(std::move(status));
     }
     return out;

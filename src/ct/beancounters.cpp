@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 namespace vz::ct {
@@ -48,6 +49,25 @@ std::optional<uint64_t> pagesInBytes(std::optional<uint64_t> pages) {
 void lower(std::optional<uint64_t>& value, std::optional<uint64_t> limit) {
     if (limit)
         value = std::min(value.value_or(*limit), *limit);
+}
+
+/** Pages that the kernel's OOM killer reckons with: 1000 of its points. */
+uint64_t pagesOfHost() {
+    struct sysinfo info {};
+    ::sysinfo(&info);
+    return (uint64_t(info.totalram) + info.totalswap) * info.mem_unit / pageSize();
+}
+
+/** So many points less that each process is let off what is guaranteed. */
+std::optional<int> scoreFor(const Beancounters& set) {
+    constexpr uint64_t most = 999; // at 1000 nothing could be killed at all
+    auto found = set.find("oomguarpages");
+    // All that there is cannot be kept for one container; OpenVZ's configs write it where RAM is limited.
+    if (found == set.end() || !found->second.barrier || found->second.barrier >= Beancounter::unlimited)
+        return std::nullopt;
+    auto all = pagesOfHost();
+    auto pages = std::min(found->second.barrier, all);
+    return all ? -static_cast<int>(std::min(pages * 1000 / all, most)) : 0;
 }
 
 } // namespace
@@ -100,21 +120,25 @@ CounterLimits launchLimits(const Beancounters& set) {
     limits.maxPtys = static_cast<uint32_t>(
         std::min<uint64_t>(limitOf(set, "numpty").value_or(0), std::numeric_limits<int32_t>::max()));
     limits.sharedMemPages = limitOf(set, "shmpages");
+    limits.oomScoreAdj = scoreFor(set);
     for (const auto& [name, value] : set)
         limits.set.push_back({name, value.barrier, value.limit});
     return limits;
 }
 
 SocketLimits socketLimits(const Beancounters& set) {
-    auto sockets = limitOf(set, "numtcpsock");
-    auto each = [&](const char* name) -> uint64_t {
+    auto tcp = limitOf(set, "numtcpsock"), other = limitOf(set, "numothersock");
+    auto each = [&](const char* name, std::optional<uint64_t> sockets) -> uint64_t {
         constexpr uint64_t least = 4608; // the kernel gives no socket less (SOCK_MIN_SNDBUF)
         auto all = limitOf(set, name);
         return all && sockets && *sockets ? std::max(*all / *sockets, least) : 0;
     };
-    return {.tcp = sockets.value_or(SocketLimits::unlimited),
-            .other = limitOf(set, "numothersock").value_or(SocketLimits::unlimited),
-            .buffers = {.send = each("tcpsndbuf"), .receive = each("tcprcvbuf")}};
+    return {.tcp = tcp.value_or(SocketLimits::unlimited),
+            .other = other.value_or(SocketLimits::unlimited),
+            .buffers = {.send = each("tcpsndbuf", tcp),
+                        .receive = each("tcprcvbuf", tcp),
+                        .otherSend = each("othersockbuf", other),
+                        .otherReceive = each("dgramrcvbuf", other)}};
 }
 
 void tighten(CgroupLimits& limits, const Beancounters& set) {

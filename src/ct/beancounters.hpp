@@ -48,6 +48,10 @@ const CounterInfo* counterNamed(std::string_view name);
 /** InvalidArg naming the counter if one is unknown, or its values contradict each other. */
 Result<void> checkBeancounters(const Beancounters& set);
 
+/** ConfigUnsupported, with figures, if counters that go together contradict each other so that OpenVZ holds
+ * a container with them for unusable. Not where RAM is limited (VSwap): there the rules do not apply. */
+Result<void> checkConsistent(const Beancounters& set);
+
 /** What does not fit together in a set that can be used all the same: a sentence each. Counters that are not
  * set, or have no limit, are not compared. */
 std::vector<std::string> counterFindings(const Beancounters& set);
@@ -77,6 +81,7 @@ struct CounterLimits {
     std::vector<ResourceLimit> rlimits;
     uint32_t maxPtys = 0;                   ///< 0: no limit
     std::optional<uint64_t> sharedMemPages; ///< kernel.shmall
+    std::optional<int> oomScoreAdj;         ///< of each process; see proc(5)
     std::vector<CounterSetting> set;        ///< all of them, to be seen by the container
 };
 CounterLimits launchLimits(const Beancounters& set);
@@ -91,7 +96,8 @@ void tighten(CgroupLimits& limits, const Beancounters& set);
  * of each of its processes. */
 std::vector<CounterStatus> counterStatus(const Beancounters& set, const Cgroup& group, pid_t init,
                                          bool userNamespace);
-/** The same by what the cgroups have told; @p processes and @p init as /proc of this process has them. */
+/** The same by what the cgroups have told; @p processes and @p init as /proc of this process has them. @p
+ * init 0: of no container, only state and mechanism mean something. */
 std::vector<CounterStatus> counterStatus(const Beancounters& set, const CounterFacts& group,
                                          const std::vector<pid_t>& processes, pid_t init, bool userNamespace);
 

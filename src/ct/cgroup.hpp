@@ -76,6 +76,7 @@ struct CounterFacts {
     uint64_t reclaimableSlab = 0;
     uint64_t shared = 0;
     bool hasSockets = false;
+    bool hasDatagrams = false;            ///< sockets of UDP get limited buffers
     SocketCount tcpSockets, otherSockets; ///< of the internet protocols
     std::string memoryFile, swapFile, kernelFile, slabFile, guaranteeFile;
 };
@@ -97,9 +98,10 @@ struct BlockLimit {
     bool operator==(const BlockLimit&) const = default;
 };
 
-/** The most bytes that one TCP socket of a container has for sending and receiving; 0: as the host allows. */
+/** The most bytes that one socket of a container has for sending and receiving; 0: as the host allows. */
 struct BufferLimits {
-    uint64_t send = 0, receive = 0;
+    uint64_t send = 0, receive = 0;           ///< TCP
+    uint64_t otherSend = 0, otherReceive = 0; ///< all others; local ones and those of UDP for the most part
 
     bool operator==(const BufferLimits&) const = default;
 };

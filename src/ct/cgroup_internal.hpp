@@ -44,6 +44,8 @@ Result<void> applyBlock(const std::vector<Place>& places, const CgroupLimits& li
 void limitSockets(const std::string& group, const std::string& name, const SocketLimits& limits);
 /** On an open cgroup2 group. */
 Result<void> limitBuffers(int group, const BufferLimits& limits);
+/** Whether sockets of UDP on that group get limited buffers. */
+bool datagramsLimited(const std::string& group);
 void addSockets(const std::string& group, CounterFacts& facts);
 
 // cgroup_devices.cpp

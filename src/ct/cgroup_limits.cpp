@@ -209,8 +209,9 @@ Result<void> narrowCpuset(const std::string& dir, const char* name, const std::s
 
 Result<void> applyCpuset(const std::vector<Place>& places, const char* name, std::string value) {
     VZ_TRY(const auto* place, need(places, "cpuset", "the choice of CPUs or NUMA nodes"));
+    // A write of nothing would not reach the kernel.
     if (place->v2)
-        return write(*place, name, value);
+        return write(*place, name, value.empty() ? "\n" : value);
     if (value.empty()) {
         VZ_TRY(value, file::read(cat(place->unitDir(), "/", name)));
     }

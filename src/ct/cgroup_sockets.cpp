@@ -311,6 +311,7 @@ void limitSockets(const std::string& group, const std::string& name, const Socke
 void addSockets(const std::string& group, CounterFacts& facts) {
     if (auto found = counts(group)) {
         facts.hasSockets = true;
+        facts.hasDatagrams = datagramsLimited(group);
         facts.tcpSockets = found->tcp;
         facts.otherSockets = found->other;
     }

@@ -68,6 +68,7 @@ void visit(Codec& codec, Value& limits) {
     codec("limit", limits.rlimits);
     codec("max-ptys", limits.maxPtys);
     codec("shared-mem-pages", limits.sharedMemPages);
+    codec("oom-score-adj", limits.oomScoreAdj);
     codec("counter", limits.set);
 }
 

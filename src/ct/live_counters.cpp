@@ -125,6 +125,19 @@ Result<bool> isHosts(int ipc) {
     return one.st_ino == own.st_ino && one.st_dev == own.st_dev;
 }
 
+/** Best effort: to lower it needs CAP_SYS_RESOURCE, and a process that has one of its own keeps that. */
+void setScore(const Cgroup& group, int from, int to) {
+    auto pids = group.processes();
+    if (!pids || from == to)
+        return;
+    for (pid_t pid : *pids) {
+        auto path = cat("/proc/", pid, "/oom_score_adj");
+        auto now = file::read(path);
+        if (now && parseNumber<int>(trim(*now)) == from)
+            (void)file::writeValue(path, cat(to));
+    }
+}
+
 Result<UniqueFd> ipcNamespace(pid_t init) {
     return file::open(cat("/proc/", init, "/ns/ipc"), O_RDONLY);
 }
@@ -167,6 +180,7 @@ Result<void> changeCounters(Container& container, const Cgroup& group, const Bea
     if (shared || before.sharedMemPages)
         after.sharedMemPages = pages;
     VZ_CHECK(setLimits(group, limits, owner));
+    setScore(group, before.oomScoreAdj.value_or(0), after.oomScoreAdj.value_or(0));
     return container.setCounters(after);
 }
 

@@ -183,6 +183,7 @@ struct Extension {
     NetworkSettings network;
     std::optional<uint64_t> cpuUnits;         ///< <vz:cpu><vz:units>: share of CPU time, 8...500000
     std::optional<uint64_t> cpuLimitPercent;  ///< <vz:cpu><vz:limit>: of one CPU
+    std::optional<uint64_t> cpuLimitMHz;      ///< <vz:cpu><vz:mhz>
     std::optional<uint64_t> ioPriority;       ///< <vz:io><vz:prio>: 0 (least) to 7
     std::optional<uint64_t> ioBytes;          ///< <vz:io><vz:limit>: per second, disk and direction
     std::optional<uint64_t> ioOps;            ///< <vz:io><vz:iops>: per second, disk and direction

@@ -38,6 +38,8 @@ void readCpu(Extension& extension, xmlNode* setting) {
         extension.cpuUnits = value;
     else if (xml::name(setting) == "limit")
         extension.cpuLimitPercent = value;
+    else if (xml::name(setting) == "mhz")
+        extension.cpuLimitMHz = value;
 }
 
 void readIo(Extension& extension, xmlNode* setting) {

@@ -3,6 +3,7 @@
 
 #include "base/file.hpp"
 #include "base/xml.hpp"
+#include "vm/capabilities.hpp"
 
 #include <sys/utsname.h>
 
@@ -97,6 +98,24 @@ bool is32Bit(const std::string& arch) {
     return arch == "i686" || arch.starts_with("armv");
 }
 
+void addCounters(xmlNode* arch, const std::vector<ct::CounterStatus>& counters) {
+    constexpr const char* units[] = {"items", "bytes", "pages"};
+    auto* all = add(arch, "beancounters");
+    auto* ours = xmlNewNs(all, reinterpret_cast<const xmlChar*>(vm::kCapabilitiesUri.data()),
+                          reinterpret_cast<const xmlChar*>("vz"));
+    xmlSetNs(all, ours);
+    for (const auto& counter : counters) {
+        bool live = counter.info->change == ct::CounterChange::Live;
+        auto* element = add(all, "counter",
+                            {{"name", counter.info->name},
+                             {"unit", units[static_cast<size_t>(counter.info->unit)]},
+                             {"state", ct::nameOf(counter.state)},
+                             {"changed", live ? "live" : "start"}},
+                            counter.mechanism);
+        xmlSetNs(element, ours);
+    }
+}
+
 void addGuest(xmlNode* root, const char* osType, const CapabilitiesFacts& facts) {
     auto* guest = add(root, "guest");
     add(guest, "os_type", {}, osType);
@@ -105,6 +124,8 @@ void addGuest(xmlNode* root, const char* osType, const CapabilitiesFacts& facts)
     // virt-install takes the last domain type for its default, and Nova looks for "parallels" anywhere.
     add(arch, "domain", {{"type", "parallels"}});
     add(arch, "domain", {{"type", "vz"}});
+    if (!facts.counters.empty())
+        addCounters(arch, facts.counters);
 }
 
 /** uname's name of an architecture as libvirt names it. */

@@ -2,9 +2,11 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "ct/beancounters.hpp"
 #include "driver/host_topology.hpp"
 
 #include <string>
+#include <vector>
 
 namespace vz::driver {
 
@@ -18,6 +20,7 @@ struct CapabilitiesFacts {
     bool iommu = false;
     bool liveMigration = false; ///< between hosts, over tcp
     HostTopology topology;
+    std::vector<ct::CounterStatus> counters; ///< left out if empty
 };
 
 /** What probeCapabilities() is told by those who know; the roots are parameters for tests. */
@@ -35,7 +38,8 @@ Result<CapabilitiesFacts> probeCapabilities(const CapabilitiesProbe& probe);
 /**
  * The document of virConnectGetCapabilities for a host with containers alone, as libvirt's capability.rng has
  * it except that this schema knows none of our two domain types. There is no <cpu><model>: naming one would
- * need libvirt's CPU tables, and OpenStack asks for a baseline CPU as soon as there is one.
+ * need libvirt's CPU tables, and OpenStack asks for a baseline CPU as soon as there is one. How beancounters
+ * are held is in an element of our namespace, in the guest's <arch>.
  */
 std::string capabilitiesXml(const CapabilitiesFacts& facts);
 

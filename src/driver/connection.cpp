@@ -110,7 +110,9 @@ Result<int> connectGetMaxVcpus(const ConnectCall& call, const char* type) {
 }
 
 Result<std::string> connectGetCapabilities(const ConnectCall& call) {
-    return call.driver.machineCapabilities().capabilities(call.driver.capabilities(),
+    auto containers = call.driver.capabilities();
+    containers.counters = call.driver.hostCounters();
+    return call.driver.machineCapabilities().capabilities(containers,
                                                           machineDocuments(call.driver, call.conn));
 }
 

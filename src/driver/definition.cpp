@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "ct/beancounters.hpp"
 #include "driver/machine_methods.hpp"
 #include "driver/methods.hpp"
 
@@ -47,6 +48,7 @@ Result<Passed<virDomainPtr>> defineXmlFlags(const ConnectCall& call, const char*
     VZ_CHECK(allowFlags(flags, VIR_DOMAIN_DEFINE_VALIDATE, "virDomainDefineXMLFlags"));
     VZ_TRY(auto config, domain::Config::parse(call.driver.parser(), xml,
                                               {.validate = (flags & VIR_DOMAIN_DEFINE_VALIDATE) != 0}));
+    VZ_CHECK(ct::checkConsistent(config.definition().extension.beancounters));
     VZ_CHECK(checkAccess(call.conn, config.def().get(), "domainDefineXMLFlags", flags));
     VZ_TRY(auto names, claimNames(call, config.definition()));
     VZ_TRY(auto domain, existing(call, config.definition()));
@@ -81,6 +83,7 @@ Result<Passed<virDomainPtr>> createXml(const ConnectCall& call, const char* xml,
                         "virDomainCreateXML"));
     VZ_TRY(auto config, domain::Config::parse(call.driver.parser(), xml,
                                               {.validate = (flags & VIR_DOMAIN_START_VALIDATE) != 0}));
+    VZ_CHECK(ct::checkConsistent(config.definition().extension.beancounters));
     VZ_CHECK(checkAccess(call.conn, config.def().get(), "domainCreateXML", flags));
     VZ_TRY(auto names, claimNames(call, config.definition()));
     VZ_TRY(auto domain, existing(call, config.definition()));
@@ -171,6 +174,10 @@ Result<void> setMetadata(const DomainCall& call, int type, const char* value, co
     // Both are made before either is put in place.
     VZ_TRY(auto config, call.domain.config().withMetadata(parser, kind, value, key, uri));
     VZ_TRY(auto live, call.domain.current().withMetadata(parser, kind, value, key, uri));
+    if (affected.live)
+        VZ_CHECK(ct::checkConsistent(live.definition().extension.beancounters));
+    if (affected.config)
+        VZ_CHECK(ct::checkConsistent(config.definition().extension.beancounters));
     if (affected.live)
         VZ_CHECK(call.domain.tune(std::move(live)));
     if (affected.config)

@@ -5,6 +5,7 @@
 #include "base/log.hpp"
 #include "ct/container.hpp"
 #include "ct/guest_facts.hpp"
+#include "ct/host_counters.hpp"
 #include "driver/container_domain.hpp"
 #include "driver/container_storage.hpp"
 #include "driver/interfaces.hpp"
@@ -61,6 +62,16 @@ Result<void> Driver::prepare() {
     probe.securityModel = ct::apparmorEnabled() ? "apparmor" : "";
     VZ_TRY(capabilities_, probeCapabilities(probe));
     return {};
+}
+
+const std::vector<ct::CounterStatus>& Driver::hostCounters() {
+    std::call_once(countersProbed_, [this] {
+        if (auto found = ct::hostCounters(cgroupHost_))
+            hostCounters_ = *std::move(found);
+        else
+            log::warning("how beancounters are held here cannot be told: ", found.error().message());
+    });
+    return hostCounters_;
 }
 
 Result<void> Driver::loadConfigs() {

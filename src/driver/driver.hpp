@@ -51,6 +51,8 @@ public:
     const abi::DomainXml& parser() const { return *parser_; }
     const ct::CgroupHost& cgroupHost() const { return cgroupHost_; }
     const CapabilitiesFacts& capabilities() const { return capabilities_; }
+    /** How this host holds beancounters, found out once; empty if that cannot be. */
+    const std::vector<ct::CounterStatus>& hostCounters();
     abi::Events& events() { return *events_; }
     Registry& registry() { return registry_; }
     domain::Store& store() { return store_; }
@@ -104,6 +106,8 @@ private:
     ct::CgroupHost cgroupHost_;
     Guarantees guarantees_{cgroupHost_};
     CapabilitiesFacts capabilities_;
+    std::once_flag countersProbed_;
+    std::vector<ct::CounterStatus> hostCounters_;
     domain::Store store_;
     std::mutex storeLock_;
     ct::IdRanges idRanges_;

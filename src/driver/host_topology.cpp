@@ -128,6 +128,24 @@ unsigned largest(const Map& sets) {
     return static_cast<unsigned>(most);
 }
 
+/** What all CPUs can do, in virtual machines what they do. */
+unsigned readMHz(const std::string& sysRoot, const std::string& procRoot) {
+    if (auto most = file::read(sysRoot + "/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq"))
+        return parseNumber<unsigned>(trim(*most)).value_or(0) / 1000;
+    auto text = file::read(procRoot + "/cpuinfo");
+    if (!text)
+        return 0;
+    unsigned most = 0;
+    for (auto line : lines(*text)) {
+        auto colon = line.find(':');
+        if (!line.starts_with("cpu MHz") || colon == std::string_view::npos)
+            continue;
+        auto value = trim(line.substr(colon + 1));
+        most = std::max(most, parseNumber<unsigned>(value.substr(0, value.find('.'))).value_or(0));
+    }
+    return most;
+}
+
 } // namespace
 
 unsigned HostTopology::cpuCount() const {
@@ -163,6 +181,7 @@ CpuCounts HostTopology::cpuCounts() const {
 
 Result<HostTopology> readHostTopology(const std::string& sysRoot, const std::string& procRoot) {
     HostTopology topology;
+    topology.cpuMHz = readMHz(sysRoot, procRoot);
     std::string online = sysRoot + "/devices/system/node/online";
     if (!file::exists(online)) {
         VZ_TRY(auto cell, readWholeHost(sysRoot, procRoot));

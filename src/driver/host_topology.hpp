@@ -46,6 +46,7 @@ struct CpuCounts {
 
 struct HostTopology {
     std::vector<HostCell> cells; ///< never empty
+    unsigned cpuMHz = 0;         ///< the highest frequency of a CPU; 0: not known
 
     unsigned cpuCount() const;
     /** An uneven host (cells or sockets that differ, threads switched off) is told as one socket of cores. */
@@ -55,8 +56,9 @@ struct HostTopology {
 /**
  * Reads cells, memory, pages, distances and online CPUs from sysfs
  * (Documentation/ABI/{stable/sysfs-devices-node,stable/sysfs-devices-system-cpu}); without NUMA in the kernel
- * the memory is that of PROC/meminfo. The roots are parameters for tests. Errors: SystemError with the path,
- * OperationFailed if a file there is not as the kernel documents it.
+ * the memory is that of PROC/meminfo. The frequency is that of cpufreq, or else of PROC/cpuinfo. The roots
+ * are parameters for tests. Errors: SystemError with the path, OperationFailed if a file there is not as the
+ * kernel documents it.
  */
 Result<HostTopology> readHostTopology(const std::string& sysRoot = "/sys",
                                       const std::string& procRoot = "/proc");

@@ -184,6 +184,7 @@ void setCounters(const domain::Definition& definition, ct::LaunchSpec& spec) {
     spec.limits = std::move(limits.rlimits);
     spec.maxPtys = limits.maxPtys;
     spec.sharedMemPages = limits.sharedMemPages;
+    spec.oomScoreAdj = limits.oomScoreAdj;
     spec.counters = std::move(limits.set);
 }
 

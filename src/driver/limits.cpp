@@ -67,9 +67,10 @@ std::map<unsigned, unsigned> users(Driver& driver, const std::string& exceptUuid
 }
 
 /** The smallest share of CPU time that any of the settings leaves. */
-void setBandwidth(const domain::Definition& definition, bool countedByCpus, size_t hostCpus,
+void setBandwidth(const domain::Definition& definition, bool countedByCpus, const HostTopology& host,
                   ct::CgroupLimits& limits) {
     constexpr uint64_t usualPeriod = 100000;
+    constexpr int64_t leastQuota = 1000; // the kernel takes none below
     double least = std::numeric_limits<double>::infinity();
     auto take = [&](std::optional<int64_t> quota, uint64_t period) {
         if (!quota || *quota <= 0)
@@ -85,8 +86,11 @@ void setBandwidth(const domain::Definition& definition, bool countedByCpus, size
     take(definition.globalTime.quotaUs, definition.globalTime.periodUs.value_or(usualPeriod));
     if (auto percent = definition.extension.cpuLimitPercent)
         take(static_cast<int64_t>(*percent * usualPeriod / 100), usualPeriod);
+    if (auto mhz = definition.extension.cpuLimitMHz; mhz && host.cpuMHz)
+        take(std::max<int64_t>(static_cast<int64_t>(*mhz * usualPeriod / host.cpuMHz), leastQuota),
+             usualPeriod);
     // Where the number of CPUs cannot be limited itself, their time is.
-    if (!countedByCpus && definition.vcpus < hostCpus)
+    if (!countedByCpus && definition.vcpus < host.cpuCount())
         take(static_cast<int64_t>(usualPeriod * definition.vcpus), usualPeriod);
     if (!limits.cpuQuotaUs && definition.vcpuTime.periodUs)
         limits.cpuPeriodUs = definition.vcpuTime.periodUs;
@@ -153,7 +157,11 @@ Result<ct::CgroupLimits> limitsOf(Driver& driver, const domain::Definition& defi
     else
         limits.cpuShares = definition.cpuShares;
     bool countedByCpus = driver.cgroupHost().has("cpuset");
-    setBandwidth(definition, countedByCpus, hostCpus(driver).size(), limits);
+    if (definition.extension.cpuLimitMHz && !driver.capabilities().topology.cpuMHz)
+        return fail(ErrorCode::ConfigUnsupported,
+                    "the frequency of this host's CPUs is not known, so <vz:mhz> cannot "
+                    "hold: use <vz:limit>, which is in percent of one CPU");
+    setBandwidth(definition, countedByCpus, driver.capabilities().topology, limits);
     if (!cpus.empty())
         limits.cpusetCpus = cpus;
     if (!definition.numaNodes.empty())

@@ -3,6 +3,7 @@
 
 import os
 import re
+import tempfile
 
 import pytest
 
@@ -88,6 +89,45 @@ def test_the_groups_above_keep_the_sum(daemon, make_guest):
     assert above() == 8 * MIB
     daemon.virsh("destroy", "second")
     assert not os.path.exists("/sys/fs/cgroup/machine.slice") or above() == 0
+
+
+@pytest.fixture
+def on_disk():
+    """A folder on a disk, whose pages the kernel can give up."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        os.chmod(folder, 0o777)
+        yield folder
+
+
+@pytest.mark.host_only
+def test_what_is_guaranteed_stays_under_pressure(daemon, make_guest, on_disk):
+    """Of two containers that have the same in memory, the one without a guarantee loses it to a third."""
+    def start(name, top=""):
+        folder = os.path.join(on_disk, name)
+        os.mkdir(folder)
+        os.chmod(folder, 0o777)
+        devices = f"<filesystem type='mount'><source dir='{folder}'/><target dir='/data'/></filesystem>"
+        return make_guest(name, memory=512, top=top, devices=devices).define().start().ready()
+
+    def read(guest, mib):
+        guest.inside("/bin/sh", "-c", f"[ -f /data/x ] || head -c {mib * MIB} /dev/zero >/data/x; cat /data/x >/dev/null")
+
+    def cached(guest):
+        return int(re.search(r"^file (\d+)", group_file(guest, "memory", "memory.stat"), re.M).group(1)) // MIB
+
+    kept, other, presses = start("kept", memory("bytes", 96 * MIB)), start("other"), start("presses")
+    for guest in (kept, other):
+        read(guest, 64)
+        assert cached(guest) >= 60
+    limit = "/sys/fs/cgroup/machine.slice/memory.max"
+    try:
+        with open(limit, "w", encoding="utf-8") as file:
+            file.write(str(200 * MIB))
+        read(presses, 160)
+        assert cached(kept) >= 60 and cached(other) < 40, (cached(kept), cached(other))
+    finally:
+        with open(limit, "w", encoding="utf-8") as file:
+            file.write("max")
 
 
 def test_a_new_daemon_knows_what_was_guaranteed(daemon, make_guest):

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import time
+import xml.etree.ElementTree as ET
 from xml.sax.saxutils import escape
 
 import libvirt
@@ -12,6 +13,9 @@ import pytest
 from harness.counters import COUNTERS, UNLIMITED, counters, set_counters, ubc
 from harness.groups import group_file, init_of, refused, set_group_file, table
 from harness.guest import wait_for
+
+
+CAPABILITIES = "urn:libvirt-vz:capabilities:1.0"
 
 
 def memory_limit(guest):
@@ -133,6 +137,15 @@ def test_pinning(daemon, running):
     assert daemon.virsh("emulatorpin", "ct").stdout.strip() == "0"
 
 
+def cpu_mhz():
+    try:
+        with open("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", encoding="utf-8") as file:
+            return int(file.read()) // 1000
+    except FileNotFoundError:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return max(int(value) for value in re.findall(r"^cpu MHz\s*: (\d+)", file.read(), re.M))
+
+
 @pytest.mark.host
 def test_schedinfo(daemon, running):
     assert table(daemon.virsh("schedinfo", "ct").stdout)["cpuunits"] == "0"
@@ -153,6 +166,11 @@ def test_schedinfo(daemon, running):
     assert shares == "1024" if shares else group_file(running, "cpu", "cpu.weight") == "100"
     assert refused(daemon, "schedinfo", "ct", "--live", "cpuunits=7")
     assert refused(daemon, "schedinfo", "ct", "--live", "nonsense=7")
+    half = cpu_mhz() // 2
+    daemon.virsh("metadata", "ct", "urn:libvirt-vz:domain:1.0", "--key", "vz", "--live", "--set",
+                 f"<container><cpu><mhz>{half}</mhz></cpu></container>")
+    quota = group_file(running, "cpu", "cpu.cfs_quota_us") or group_file(running, "cpu", "cpu.max").split()[0]
+    assert 40000 < int(quota) < 60000
 
 
 @pytest.mark.host
@@ -246,6 +264,47 @@ def test_all_beancounters_are_told_with_their_state(daemon, running):
     assert told["numproc"]["state"] == "enforced" and told["numproc"]["held"] >= 1
     assert told["physpages"]["held"] > 0
     assert "vm.ubc" not in daemon.virsh("domstats", "ct").stdout
+
+
+@pytest.mark.host
+def test_capabilities_tell_how_counters_are_held(daemon, running):
+    resources = ET.fromstring(daemon.virsh("capabilities").stdout).find(f"guest[os_type='exe']/arch/{{{CAPABILITIES}}}*")
+    ours = {counter.get("name"): counter for counter in resources}
+    assert sorted(ours) == sorted(COUNTERS)
+    for name, told in counters(daemon).items():
+        # Those are not limited in this container.
+        if name not in ("tcpsndbuf", "tcprcvbuf", "othersockbuf", "dgramrcvbuf"):
+            assert (ours[name].get("state"), ours[name].text or "") == (told["state"], told["mechanism"]), name
+    assert {ours[name].get("unit") for name in ("numproc", "kmemsize", "physpages")} == {"items", "bytes", "pages"}
+    assert [name for name, counter in ours.items() if counter.get("changed") != "live"] == ["numsiginfo"]
+
+
+def test_contradicting_beancounters_are_not_defined(make_guest):
+    guest = make_guest(top=ubc(numothersock=10, othersockbuf=60000))
+    with pytest.raises(AssertionError, match="25600 .2560 . numothersock"):
+        guest.define()
+
+
+def oom_score(guest):
+    with open(f"/proc/{guest.id()}/oom_score_adj", encoding="utf-8") as file:
+        return int(file.read())
+
+
+@pytest.mark.host
+def test_oomguarpages_keeps_the_oom_killer_off(daemon, make_guest):
+    pages = os.sysconf("SC_PHYS_PAGES")
+    guest = make_guest(top=ubc(oomguarpages=(pages // 2, UNLIMITED))).define().start().ready()
+    told = counters(daemon)["oomguarpages"]
+    assert told["barrier"] == pages // 2 and told["held"] > 0 or told["state"] == "unavailable"
+    if told["state"] == "unavailable":  # without CAP_SYS_RESOURCE
+        assert oom_score(guest) == 0
+        return
+    # With swap half of the RAM is less than half of what the kernel reckons with.
+    assert told["state"] == "guarantee" and -501 < oom_score(guest) < -150
+    set_counters(daemon, f"<oomguarpages barrier='{pages // 4}'/>", "--live")
+    assert -251 < oom_score(guest) < -70
+    set_counters(daemon, "<oomguarpages barrier='0'/>", "--live")
+    assert oom_score(guest) == 0
 
 
 def run_as_init(make_guest, script, **limits):
@@ -377,6 +436,7 @@ def test_vswap_limits_memory_and_swap(daemon, make_guest):
     ("<numproc limit='99999999999999999999'/>", "numproc"),
     ("<vmguarpages barrier='5' limit='9'/>", "vmguarpages"),
     ("<numproc limit='0'/>", "numproc"),
+    ("<numtcpsock limit='10'/><tcpsndbuf limit='99999'/>", "25600 (2560 * numtcpsock)"),
 ])
 def test_bad_beancounters_are_refused_and_change_nothing(daemon, running, inner, words):
     before = running.live_xml(), config(running)

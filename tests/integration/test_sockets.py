@@ -127,7 +127,7 @@ def sysctl(guest, name):
 
 @pytest.mark.host
 def test_buffers_of_tcp_are_bounded(daemon, perl):
-    run = perl(numtcpsock=10, tcpsndbuf=200000, tcprcvbuf=300000)
+    run = perl(numtcpsock=10, tcpsndbuf=(100000, 200000), tcprcvbuf=300000)
     if not socket_programs(daemon):
         pytest.skip("this host takes no BPF programs")
 
@@ -144,9 +144,40 @@ def test_buffers_of_tcp_are_bounded(daemon, perl):
                      "echo 3 >/proc/sys/net/ipv4/tcp_syn_retries", check=False)
     assert sysctl(run.guest, "tcp_wmem")[2] == "20000" and sysctl(run.guest, "tcp_rmem")[2] == "30000"
     assert sysctl(run.guest, "tcp_syn_retries") == ["3"]
-    set_counters(daemon, "<tcpsndbuf limit='400000'/><tcprcvbuf limit='unlimited'/>", "--live")
+    set_counters(daemon, "<tcpsndbuf barrier='9000' limit='400000'/><tcprcvbuf limit='unlimited'/>", "--live")
     assert sysctl(run.guest, "tcp_wmem")[2] == "40000" and int(sysctl(run.guest, "tcp_rmem")[2]) > 1000000
     assert sizes()[1] == 40000 and sizes()[3] > 40000
     assert counters(daemon)["tcprcvbuf"]["state"] == "accounted"
     set_counters(daemon, "<tcpsndbuf limit='unlimited'/>", "--live")
     assert sizes()[1] > 40000
+
+
+# Sockets of UDP, bound, with what it asked for, and that sends without an address; a local one that asked.
+DATAGRAMS = PERL + """
+sub sizes { my ($s) = @_; map { unpack('i', getsockopt($s, SOL_SOCKET, $_)) } (SO_SNDBUF, SO_RCVBUF) }
+sub ask { my ($s) = @_; setsockopt($s, SOL_SOCKET, $_, pack('i', 1 << 20)) for (SO_SNDBUF, SO_RCVBUF) }
+my $here = pack_sockaddr_in(0, INADDR_LOOPBACK);
+socket(my $bound, PF_INET, SOCK_DGRAM, 0); bind($bound, $here); print join(' ', sizes($bound)), ' ';
+ask($bound); print join(' ', sizes($bound)), ' ';
+socket(my $sends, PF_INET, SOCK_DGRAM, 0); send($sends, 'x', 0, getsockname($bound)); print join(' ', sizes($sends)), ' ';
+socket(my $six, PF_INET6, SOCK_DGRAM, 0); connect($six, pack_sockaddr_in6(9, Socket::IN6ADDR_LOOPBACK));
+print join(' ', sizes($six)), ' ';
+socketpair(my $one, my $two, PF_UNIX, SOCK_STREAM, 0); ask($one); print join(' ', sizes($one)), "\\n";
+"""
+
+
+@pytest.mark.host
+def test_buffers_of_datagrams_are_bounded(daemon, perl):
+    run = perl(numothersock=10, othersockbuf=(100000, 200000), dgramrcvbuf=300000)
+    if not socket_programs(daemon):
+        pytest.skip("this host takes no BPF programs")
+    assert [int(size) for size in " ".join(run(DATAGRAMS)).split()] == [20000, 30000] * 5
+    told = counters(daemon)
+    assert told["dgramrcvbuf"]["state"] == "bounded" and "30000 bytes" in told["dgramrcvbuf"]["mechanism"]
+    assert told["othersockbuf"]["state"] == "accounted" and "20000 bytes" in told["othersockbuf"]["mechanism"]
+    set_counters(daemon, "<dgramrcvbuf limit='unlimited'/><othersockbuf barrier='9' limit='400000'/>", "--live")
+    sizes = [int(size) for size in " ".join(run(DATAGRAMS)).split()]
+    assert sizes[0] == sizes[8] == 40000 and sizes[1] > 40000
+    assert counters(daemon)["dgramrcvbuf"]["state"] == "accounted"
+    set_counters(daemon, "<othersockbuf limit='unlimited'/>", "--live")
+    assert int(run(DATAGRAMS)[0]) > 40000

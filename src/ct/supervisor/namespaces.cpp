@@ -149,8 +149,12 @@ Result<void> limitSharedMemory(uint64_t pages) {
 }
 
 Result<void> enter(const ct::LaunchSpec& spec, const InitOptions& options) {
-    if (spec.oomScoreAdj)
-        VZ_CHECK(file::writeValue("/proc/self/oom_score_adj", cat(*spec.oomScoreAdj)));
+    if (spec.oomScoreAdj) {
+        auto set = file::writeValue("/proc/self/oom_score_adj", cat(*spec.oomScoreAdj));
+        // A lower one needs CAP_SYS_RESOURCE; what is in force can be seen.
+        if (!set && (*spec.oomScoreAdj >= 0 || set.error().systemError() != EACCES))
+            return set;
+    }
     VZ_CHECK(enterV1Cgroups(spec.payloadCgroups));
     VZ_CHECK(applyLimits(spec));
     if (spec.sharedMemPages)

@@ -139,6 +139,7 @@ Result<ct::Message> Supervisor::counters(const ct::Record& body) {
     // Whose IPC namespace it is has been decided.
     if (limits.sharedMemPages)
         spec_.sharedMemPages = limits.sharedMemPages;
+    spec_.oomScoreAdj = limits.oomScoreAdj;
     spec_.counters = std::move(limits.set);
     if (view_)
         view_->setCounters(spec_.counters);

@@ -10,8 +10,9 @@ UNLIMITED = 2**63 - 1
 
 
 def ubc(**limits):
-    """Our extension element with these beancounters, each with one value for barrier and limit."""
-    inner = "".join(f"<vz:{name} barrier='{value}' limit='{value}'/>" for name, value in limits.items())
+    """Our extension element with these beancounters, each with one value for barrier and limit, or with both."""
+    values = {name: value if isinstance(value, tuple) else (value, value) for name, value in limits.items()}
+    inner = "".join(f"<vz:{name} barrier='{barrier}' limit='{limit}'/>" for name, (barrier, limit) in values.items())
     return f"<vz:container xmlns:vz='urn:libvirt-vz:domain:1.0'><vz:ubc>{inner}</vz:ubc></vz:container>"
 
 

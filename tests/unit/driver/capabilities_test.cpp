@@ -66,6 +66,27 @@ TEST_CASE("the host part has what clients read") {
     CHECK(xml::attribute(cpu, "siblings") == "0,4");
 }
 
+TEST_CASE("capabilities tell how beancounters are held") {
+    auto some = facts();
+    CHECK(capabilitiesXml(some).find("beancounters") == std::string::npos);
+    some.counters.push_back(
+        {.info = ct::counterNamed("numproc"), .state = ct::CounterState::Enforced, .mechanism = "pids.max"});
+    some.counters.push_back({.info = ct::counterNamed("numsiginfo")});
+    auto doc = xml::parse(capabilitiesXml(some));
+    auto* all = xml::children(xml::path(xml::root(*doc), {"guest", "arch"})).back();
+    CHECK(xml::name(all) == "beancounters");
+    REQUIRE(all->ns);
+    CHECK(std::string_view(reinterpret_cast<const char*>(all->ns->href)) ==
+          "urn:libvirt-vz:capabilities:1.0");
+    auto counters = xml::children(all);
+    REQUIRE(counters.size() == 2);
+    CHECK(xml::attribute(counters[0], "state") == "enforced");
+    CHECK(xml::attribute(counters[0], "unit") == "items");
+    CHECK(xml::text(counters[0]) == "pids.max");
+    CHECK(xml::attribute(counters[1], "state") == "unavailable");
+    CHECK(xml::attribute(counters[1], "changed") == "start");
+}
+
 TEST_CASE("domain capabilities are valid for libvirt's schema") {
     auto document = domainCapabilitiesXml(nullptr, nullptr, nullptr, nullptr, facts());
     REQUIRE(document);
