@@ -43,7 +43,9 @@ Result<NbdDevice> NbdDevice::attach(const UniqueFd& peer, const Options& options
     wanted.requestLimit = requestLimit;
     VZ_TRY(auto number, control.connect(wanted));
     device = NbdDevice(cat(pathStart, number), sequence);
-    auto fd = file::open(device.path(), options.readOnly ? O_RDONLY : O_RDWR);
+    // Whenever who could write closes it, udev has the partitions read again, which are gone for a moment
+    // then.
+    auto fd = file::open(device.path(), O_RDONLY);
     if (fd && !device.bound())
         fd = fail(ErrorCode::OperationUnsupported,
                   "this kernel does not tell whose a network block device is");

@@ -15,9 +15,8 @@ class NbdDevice final : public BlockDevice {
 public:
     struct Options {
         uint64_t bytes = 0;
-        uint16_t flags = 0;    ///< "transmission flags" of the protocol
-        bool readOnly = false; ///< how it is to be held
-        std::string device;    ///< its path; empty: any that is free
+        uint16_t flags = 0; ///< "transmission flags" of the protocol
+        std::string device; ///< its path; empty: any that is free
     };
     static constexpr std::string_view pathStart = "/dev/nbd";
 

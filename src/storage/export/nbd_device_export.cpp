@@ -51,7 +51,6 @@ public:
         NbdDevice::Options device;
         device.bytes = image_.bytes();
         device.flags = NbdConnection::exportFlags(options.readOnly);
-        device.readOnly = options.readOnly;
         device.device = options.device;
         VZ_TRY(device_, NbdDevice::attach(peer, device, sequence, held_));
         return {};
