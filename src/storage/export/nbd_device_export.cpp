@@ -20,7 +20,7 @@ namespace vz::exports {
 namespace {
 
 /** For requests that wait for the disk. */
-constexpr unsigned workerCount = 16;
+constexpr unsigned deviceWorkers = 16;
 
 /**
  * There is one connection. With more, some answers might never be taken: the driver has a task per connection
@@ -71,7 +71,7 @@ private:
         try {
             thread_ = std::thread([this, options] {
                 try {
-                    NbdConnection(image_, end_.get(), options).serve(workerCount);
+                    NbdConnection(image_, end_.get(), options).serve(deviceWorkers);
                 } catch (const std::exception& failure) {
                     log::error("a connection had to be left: ", failure.what());
                 }

@@ -16,7 +16,7 @@ namespace vz::exports {
 
 namespace {
 
-constexpr unsigned workerCount = 8;
+constexpr unsigned clientWorkers = 8;
 constexpr timeval handshakeLimit{10, 0}, noLimit{0, 0};
 
 bool hasHungUp(int socket) {
@@ -99,7 +99,7 @@ void NbdServer::serve(UniqueFd socket) {
         (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &handshakeLimit, sizeof handshakeLimit);
         if (connection.negotiate()) {
             (void)::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &noLimit, sizeof noLimit);
-            connection.serve(workerCount);
+            connection.serve(clientWorkers);
         }
     } catch (const std::exception& failure) {
         log::error("a client had to be left: ", failure.what());
