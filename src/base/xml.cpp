@@ -7,10 +7,6 @@ namespace vz::xml {
 
 namespace {
 
-const xmlChar* toXml(const char* text) {
-    return reinterpret_cast<const xmlChar*>(text);
-}
-
 std::string take(xmlChar* text) {
     if (!text)
         return {};
@@ -104,15 +100,15 @@ std::string_view name(const xmlNode* element) {
 }
 
 std::string attribute(xmlNode* element, const char* wanted) {
-    return element ? take(xmlGetNoNsProp(element, toXml(wanted))) : std::string();
+    return element ? take(xmlGetNoNsProp(element, chars(wanted))) : std::string();
 }
 
 bool hasAttribute(xmlNode* element, const char* wanted) {
-    return element && xmlHasNsProp(element, toXml(wanted), nullptr);
+    return element && xmlHasNsProp(element, chars(wanted), nullptr);
 }
 
 void setAttribute(xmlNode* element, const char* wanted, const std::string& value) {
-    xmlSetProp(element, toXml(wanted), toXml(value.c_str()));
+    xmlSetProp(element, chars(wanted), chars(value.c_str()));
 }
 
 std::string text(xmlNode* element) {
@@ -121,11 +117,11 @@ std::string text(xmlNode* element) {
 
 void setText(xmlNode* element, const std::string& value) {
     xmlNodeSetContent(element, nullptr);
-    xmlNodeAddContent(element, toXml(value.c_str()));
+    xmlNodeAddContent(element, chars(value.c_str()));
 }
 
 xmlNode* addChild(xmlNode* parent, const char* wanted) {
-    return xmlNewChild(parent, nullptr, toXml(wanted), nullptr);
+    return xmlNewChild(parent, nullptr, chars(wanted), nullptr);
 }
 
 void remove(xmlNode* node) {
@@ -134,7 +130,7 @@ void remove(xmlNode* node) {
 }
 
 bool isUtf8(const std::string& text) {
-    return xmlCheckUTF8(reinterpret_cast<const xmlChar*>(text.c_str()));
+    return xmlCheckUTF8(chars(text.c_str()));
 }
 
 std::string escape(std::string_view text) {

@@ -43,7 +43,8 @@ void chooseBuffer(Code& code, Label send, Label receive) {
 
 Code optionProgram(const UniqueFd& caps) {
     Code code;
-    auto pass = code.label(), cut = code.label(), inet = code.label(), tcp = code.label();
+    auto pass = code.label(), cut = code.label();
+    auto inet = code.label(), tcp = code.label(), other = code.label();
     auto send = code.label(), receive = code.label();
     auto otherSend = code.label(), otherReceive = code.label();
     code.copy(r6, r1);
@@ -55,12 +56,12 @@ Code optionProgram(const UniqueFd& caps) {
     code.load(Width::Word, r2, r7, offsetof(bpf_sock, family));
     for (int family : {AF_INET, AF_INET6})
         code.jumpIf(BPF_JEQ, r2, family, inet);
-    chooseBuffer(code, otherSend, otherReceive);
-    code.jump(pass);
+    code.jump(other);
     code.place(inet);
     code.load(Width::Word, r2, r7, offsetof(bpf_sock, protocol));
     for (int protocol : {IPPROTO_TCP, IPPROTO_MPTCP})
         code.jumpIf(BPF_JEQ, r2, protocol, tcp);
+    code.place(other);
     chooseBuffer(code, otherSend, otherReceive);
     code.jump(pass);
     code.place(tcp);

@@ -100,8 +100,8 @@ xmlNode* extensionOf(xmlNode* domain, bool make) {
     if (!make)
         return nullptr;
     auto* element = xml::addChild(domain, "container");
-    auto* uri = reinterpret_cast<const xmlChar*>(extensionNamespace);
-    xmlSetNs(element, xmlNewNs(element, uri, reinterpret_cast<const xmlChar*>("vz")));
+    auto* uri = xml::chars(extensionNamespace);
+    xmlSetNs(element, xmlNewNs(element, uri, xml::chars("vz")));
     return element;
 }
 
@@ -139,7 +139,7 @@ void unset(xmlNode* from, const Path& path) {
     if (path.attribute.empty())
         xml::setText(elements.back(), "");
     else
-        xmlUnsetProp(elements.back(), reinterpret_cast<const xmlChar*>(path.attribute.c_str()));
+        xmlUnsetProp(elements.back(), xml::chars(path.attribute.c_str()));
     for (size_t i = elements.size(); i-- > 0 && isEmpty(elements[i], path.steps[i]);)
         xml::remove(elements[i]);
 }

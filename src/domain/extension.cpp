@@ -139,7 +139,7 @@ bool isOurs(const xmlNode* element) {
 }
 
 Result<void> checkExtension(xmlNode* element) {
-    xml::Doc doc(xmlNewDoc(reinterpret_cast<const xmlChar*>("1.0")));
+    xml::Doc doc(xmlNewDoc(xml::chars("1.0")));
     xmlDocSetRootElement(doc.get(), xmlDocCopyNode(element, doc.get(), 1));
     VZ_TRY(auto problem, xml::problemBySchema(doc.get(), containerSchema));
     if (!problem)

@@ -93,7 +93,7 @@ void removeIdle(xmlNode* domain) {
 void removeLiveParts(xmlNode* domain) {
     for (auto* device : xml::children(xml::child(domain, "devices"))) {
         if (auto* guest = xml::child(device, "guest"))
-            xmlUnsetProp(guest, reinterpret_cast<const xmlChar*>("actual"));
+            xmlUnsetProp(guest, xml::chars("actual"));
     }
 }
 

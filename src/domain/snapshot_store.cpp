@@ -110,8 +110,8 @@ Result<std::optional<PendingWork>> SnapshotStore::pending() const {
 }
 
 Result<void> SnapshotStore::setPending(const PendingWork& work) {
-    xml::Doc doc(xmlNewDoc(reinterpret_cast<const xmlChar*>("1.0")));
-    auto* root = xmlNewDocNode(doc.get(), nullptr, reinterpret_cast<const xmlChar*>("pending"), nullptr);
+    xml::Doc doc(xmlNewDoc(xml::chars("1.0")));
+    auto* root = xmlNewDocNode(doc.get(), nullptr, xml::chars("pending"), nullptr);
     xmlDocSetRootElement(doc.get(), root);
     xml::setAttribute(root, "kind", work.kind == PendingWork::Kind::Create ? "create" : "revert");
     xml::setAttribute(root, "metadata", work.metadata ? "yes" : "no");

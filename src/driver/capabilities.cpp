@@ -30,7 +30,7 @@ xmlNode* add(xmlNode* parent, const char* name, Attributes attributes = {}, cons
 
 xml::Doc newDocument(const char* root) {
     xml::Doc doc(xmlNewDoc(nullptr));
-    xmlDocSetRootElement(doc.get(), xmlNewNode(nullptr, reinterpret_cast<const xmlChar*>(root)));
+    xmlDocSetRootElement(doc.get(), xmlNewNode(nullptr, xml::chars(root)));
     return doc;
 }
 
@@ -101,8 +101,7 @@ bool is32Bit(const std::string& arch) {
 void addCounters(xmlNode* arch, const std::vector<ct::CounterStatus>& counters) {
     constexpr const char* units[] = {"items", "bytes", "pages"};
     auto* all = add(arch, "beancounters");
-    auto* ours = xmlNewNs(all, reinterpret_cast<const xmlChar*>(vm::kCapabilitiesUri.data()),
-                          reinterpret_cast<const xmlChar*>("vz"));
+    auto* ours = xmlNewNs(all, xml::chars(vm::kCapabilitiesUri.data()), xml::chars("vz"));
     xmlSetNs(all, ours);
     for (const auto& counter : counters) {
         bool live = counter.info->change == ct::CounterChange::Live;

@@ -9,10 +9,6 @@ namespace vz::vm {
 
 namespace {
 
-const xmlChar* toXml(const char* text) {
-    return reinterpret_cast<const xmlChar*>(text);
-}
-
 Result<xml::Doc> parse(const std::string& text, std::string_view root) {
     VZ_TRY(auto doc, xml::parse(text));
     if (xml::name(xml::root(doc)) != root)
@@ -93,7 +89,7 @@ bool toOuter(xmlNode* guest, const Engine& engine) {
     for (auto* domain : old)
         xml::remove(domain);
     auto* accelerator = xml::addChild(arch, "accelerator");
-    xmlSetNs(accelerator, xmlNewNs(accelerator, toXml(kCapabilitiesUri.data()), toXml("vz")));
+    xmlSetNs(accelerator, xmlNewNs(accelerator, xml::chars(kCapabilitiesUri.data()), xml::chars("vz")));
     xml::setAttribute(accelerator, "type", engine.name());
     xml::setAttribute(accelerator, "reason", engine.reason);
     return true;

@@ -101,7 +101,7 @@ void setServer(xmlNode* disk, const std::string& socket) {
     if (!host)
         host = xml::addChild(source, "host");
     for (const char* attribute : {"name", "port"})
-        xmlUnsetProp(host, reinterpret_cast<const xmlChar*>(attribute));
+        xmlUnsetProp(host, xml::chars(attribute));
     xml::setAttribute(host, "transport", "unix");
     xml::setAttribute(host, "socket", socket);
 }
@@ -160,7 +160,7 @@ Result<void> ploopToInner(xmlNode* disk, const std::string& format, const std::s
     VZ_TRY(auto name, sourceName(disk, format));
     auto* source = xml::child(disk, "source");
     for (const char* attribute : {"file", "pool", "volume"})
-        xmlUnsetProp(source, reinterpret_cast<const xmlChar*>(attribute));
+        xmlUnsetProp(source, xml::chars(attribute));
     xml::setAttribute(disk, "type", "network");
     xml::setAttribute(source, "protocol", "nbd");
     xml::setAttribute(source, "name", cat(kPloopName, name));

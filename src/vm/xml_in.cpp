@@ -73,8 +73,7 @@ void mark(xmlNode* domain, const std::string& type) {
     auto* added = xml::addChild(ownMetadata(domain), "vm");
     const std::string uri(kMarkUri);
     // Its own declaration, even where the document has one around it: the way out looks for it there.
-    xmlSetNs(added, xmlNewNs(added, reinterpret_cast<const xmlChar*>(uri.c_str()),
-                             reinterpret_cast<const xmlChar*>("vz")));
+    xmlSetNs(added, xmlNewNs(added, xml::chars(uri.c_str()), xml::chars("vz")));
     xml::setAttribute(added, "type", type);
 }
 
