@@ -209,20 +209,15 @@ Result<void> narrowCpuset(const std::string& dir, const char* name, const std::s
 
 Result<void> applyCpuset(const std::vector<Place>& places, const char* name, std::string value) {
     VZ_TRY(const auto* place, need(places, "cpuset", "the choice of CPUs or NUMA nodes"));
-    if (place->v2 && !value.empty())
-        return write(*place, name, value);
-    if (place->v2) {
-        // A write of nothing would not reach the kernel, and 6.1 lets no group with processes lose its
-        // choice: then it is all that the unit has.
-        if (write(*place, name, "\n"))
-            return {};
-        VZ_TRY(auto all, file::read(cat(place->unitDir(), "/", name, ".effective")));
-        return write(*place, name, std::string(trim(all)));
-    }
     if (value.empty()) {
-        VZ_TRY(value, file::read(cat(place->unitDir(), "/", name)));
+        // A write of nothing would not reach the kernel. In version 1, and in 6.1 with processes, no group
+        // may be without a choice: then it is all that the unit has.
+        if (place->v2 && write(*place, name, "\n"))
+            return {};
+        VZ_TRY(value, file::read(cat(place->unitDir(), "/", name, place->v2 ? ".effective" : "")));
     }
-    return narrowCpuset(place->limitDir(), name, std::string(trim(value)));
+    value = std::string(trim(value));
+    return place->v2 ? write(*place, name, value) : narrowCpuset(place->limitDir(), name, value);
 }
 
 } // namespace
