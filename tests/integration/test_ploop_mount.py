@@ -485,7 +485,5 @@ def test_connection_that_is_cut_off(images, tmp_path):
         (control / str(connection) / "abort").write_text("1")
     finally:
         subprocess.run(["umount", control], check=True)
-    wait_for(lambda: not images.processes(), what="the end of vz-ploopd")
-    assert not os.path.exists(f"/sys/block/{os.path.basename(device)}/loop")
-    images.check()
+    images.check()  # waits for the end of the device: another process may just be looking at all loop devices
     assert "leaked" in images.ploop("check", image)
